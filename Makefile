@@ -1,0 +1,48 @@
+# wijkpols: the commands of README.md. Everything is installed from the locks, into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: help demo test test-deps check bench lock clean
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST)
+
+## make demo [ARGS=…]  the whole house on this machine: bands, gateway, broker, store, analytics, pages
+demo: $(VENV)/demo.stamp
+	@$(BIN)/wijkpols demo $(ARGS)
+
+## make test [ARGS=…]  installs what the tests need (Debian packages too, as root or by sudo) and runs them
+test: test-deps
+	@$(BIN)/python -m pytest $(ARGS)
+
+test-deps: $(VENV)/dev.stamp
+	@tools/debian-packages mosquitto influxdb chromium
+
+## make check          lint, types, layers, docs
+check: $(VENV)/dev.stamp
+	@tools/check
+
+## make bench          side-by-side measurements
+bench: $(VENV)/dev.stamp
+	@for file in bench/*.py; do echo "== $$file"; $(BIN)/python $$file $(ARGS) || exit 1; done
+
+## make lock           renew the locks (needs uv)
+lock:
+	@tools/lock $(ARGS)
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/demo.stamp: requirements/demo.txt pyproject.toml | $(VENV)/bin/python
+	@echo "Installing into $(VENV) (once, about half a minute) …"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/demo.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/dev.stamp: requirements/dev.txt $(VENV)/demo.stamp
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@

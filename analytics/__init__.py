@@ -1,0 +1,1 @@
+"""Readings -> released district indices: numpy, OpenDP, and a single private exit."""

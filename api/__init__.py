@@ -1,0 +1,1 @@
+"""Released indices, consent and transparency -> people."""

@@ -1,0 +1,1 @@
+"""What passes between the parts of Wijkpols: pure values, wire formats and ports. No I/O happens here."""

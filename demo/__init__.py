@@ -1,0 +1,1 @@
+"""The whole house on one machine, played at speed and then live."""

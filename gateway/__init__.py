@@ -1,0 +1,1 @@
+"""Bytes of wristbands -> one-minute readings -> MQTT. Runs on a Raspberry Pi."""

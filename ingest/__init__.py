@@ -1,0 +1,1 @@
+"""MQTT -> the time-series store. The only part that owns raw readings."""
