@@ -14,10 +14,11 @@ from analytics.release_log import ReleaseLog
 from api.app import Registry, build, listen, server
 from api.settings import Settings
 from contracts.broker_url import BrokerAddress
-from contracts.district import District
-from contracts.ports import Clock, Fault, ReadingStore, SystemClock
-from demo.embedded_broker import EmbeddedBroker
 from ingest.app import Ingest, open_store
+
+from contracts.district import District
+from contracts.ports import Fault, ReadingStore, SystemClock
+from demo.embedded_broker import EmbeddedBroker
 
 HOST: Final = "127.0.0.1"
 _STOP_S_MAX: Final = 10.0
@@ -83,9 +84,7 @@ class House:
             store=self.store, consents=self.registry.ledger, log=self.log, clock=SystemClock(), grace_s=0
         )
         app = stack.enter_context(
-            build(
-                self._settings(), releases=self.log, own_data=self.store, clock=self.clock, registry=self.registry
-            )
+            build(self._settings(), releases=self.log, own_data=self.store, clock=self.clock, registry=self.registry)
         )
         self.ingest = stack.enter_context(
             Ingest(store=self.store, broker=broker, clock=SystemClock(), rejects=self._folder / "rejects.sqlite")

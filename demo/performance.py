@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any, Final, Self
 
 import msgspec
-
-from api.ledger import LedgerRefusal
 from contracts.broker_url import BrokerAddress
+from firmware_sim.recording import Recording, RecordingFault, load_folder
+
 from contracts.district import District
 from contracts.ports import Fault, SystemClock, UsageFault
 from contracts.wire import GatewayStatus
@@ -21,10 +22,9 @@ from demo.city import Volunteer, everything, population, serial, spread
 from demo.enrol import enrol
 from demo.house import House
 from demo.player import Plan, Wearer
-from demo.progress import Progress
+from demo.progress import phase
 from demo.radio import Radio, RadioPlan
 from demo.summary import Minutes, Readings, Summary, add_counts, summarise
-from firmware_sim.recording import Recording, RecordingFault, load_folder
 
 #: So many invented volunteers wear their band within the gateway's reach, for so many minutes in `--once`.
 RADIO_BANDS: Final = 4
@@ -68,7 +68,6 @@ class Performance:
         self._options = options
         self._recordings = _recordings(options.replay)
         self._stack = ExitStack()
-        self._progress = Progress(quiet=options.quiet)
         self._logs = options.folder / "logs"
         self._logs.mkdir(exist_ok=True)
         self._house = House(
@@ -84,12 +83,9 @@ class Performance:
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             stack.enter_context(self._house)
-            stack.enter_context(self._progress)
             self._held_before = self._house.store.holdings().readings
             self._kept = self._read_kept()
-            self._times = timeline.timeline(
-                SystemClock().now(), self._options.days, replay=bool(self._recordings)
-            )
+            self._times = timeline.timeline(SystemClock().now(), self._options.days, replay=bool(self._recordings))
             self._stack = stack.pop_all()
         return self
 
@@ -105,7 +101,7 @@ class Performance:
         """Enrol the volunteers once, make the release plan, and play the days that were not played yet."""
         cast = self._cast()
         if not self._house.log.plans():
-            with self._progress.phase("enrolling volunteers", len(cast)) as done:
+            with self._phase("enrolling volunteers", len(cast)) as done:
                 enrol(self._house, cast, at=self._times.start, progress=done)
             self._house.analytics.make_plan(self._house.districts(), holds_from=self._times.first)
             self._keep()
@@ -131,7 +127,7 @@ class Performance:
         script.touch(mode=0o600)  # it holds the broker's password and the bands' key
         script.write_bytes(msgspec.json.encode(plan))
         with (
-            self._progress.phase(f"playing {len(days)} days of {len(cast)} volunteers", len(days)) as done,
+            self._phase(f"playing {len(days)} days of {len(cast)} volunteers", len(days)) as done,
             Child("player", ["player", str(script)], env={}, logs=self._logs) as player,
         ):
             totals: dict[str, Any] | None = None
@@ -155,7 +151,7 @@ class Performance:
         if self._kept.heard_at == at or not self._radio_bands:
             return
         plan = self._radio_plan(at=at, minutes=RADIO_MINUTES, speed=self._options.speed)
-        with self._radio(plan) as radio, self._progress.phase(f"hearing {plan.bands} bands over Bluetooth", 1) as done:
+        with self._radio(plan) as radio, self._phase(f"hearing {plan.bands} bands over Bluetooth", 1) as done:
             radio.wait_until_done()
             done(1)
             status = radio.finish()
@@ -167,13 +163,13 @@ class Performance:
     def release(self) -> None:
         """Wait until ingest has seen all that was sent, then release every complete window."""
         deadline = time.monotonic() + _SETTLE_S_MAX
-        with self._progress.phase("storing", 1) as done:
+        with self._phase("storing", 1) as done:
             while not self._settled():
                 if time.monotonic() > deadline:
                     raise Fault("ingest did not keep up with the broker; see its log lines above")
                 time.sleep(0.05)
             done(1)
-        with self._progress.phase("releasing", 1) as done:
+        with self._phase("releasing", 1) as done:
             self._house.analytics.run()
             done(1)
 
@@ -206,6 +202,9 @@ class Performance:
             budget=self._house.log.budget(SystemClock().now()),
             seconds=seconds,
         )
+
+    def _phase(self, told: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+        return phase(told, total, quiet=self._options.quiet)
 
     def _settled(self) -> bool:
         counters = self._house.ingest.counters()
@@ -258,9 +257,7 @@ class Performance:
             counts = spread(kept.volunteers - near, districts)
         cast = population(counts, seed=kept.seed)
         for number in range(len(cast) + 1, kept.volunteers + kept.recordings + 1):
-            cast.append(
-                Volunteer(number=number, serial=serial(number), district=kept.district, choices=everything())
-            )
+            cast.append(Volunteer(number=number, serial=serial(number), district=kept.district, choices=everything()))
         return cast
 
     def _fireworks(self) -> dict[str, Any]:

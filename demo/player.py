@@ -15,17 +15,17 @@ from typing import Any, Final
 
 import msgspec
 import numpy as np
-
 from contracts.broker_url import BrokerAddress
-from contracts.consent import band_token
-from contracts.ports import Fault, SystemClock
-from contracts.reading import MINUTE_S, Reading, Reason, SelfReport
-from demo.summary import add_counts
 from firmware_sim.physiology import Answer, Samples
 from firmware_sim.profile import REASONS
 from firmware_sim.synthetic import Event, Person
 from gateway.epochs import Signals, minute_table
 from gateway.uplink import Uplink
+
+from contracts.consent import band_token
+from contracts.ports import Fault, SystemClock
+from contracts.reading import MINUTE_S, Reading, Reason, SelfReport
+from demo.summary import add_counts
 
 CONSENTS_S_MAX: Final = 30.0
 DRAIN_S_MAX: Final = 120.0

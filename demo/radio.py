@@ -81,7 +81,9 @@ class Radio:
             event = self._bands.event(_POLL_S)
             if event is None:
                 if time.monotonic() - silent_since > _SILENCE_S_MAX:
-                    raise Fault(f"{self._plan.bands - done} bands are stuck on the radio; see bands.log and gateway.log")
+                    raise Fault(
+                        f"{self._plan.bands - done} bands are stuck on the radio; see bands.log and gateway.log"
+                    )
                 continue
             silent_since = time.monotonic()
             if event.get("event") == "band-done":
