@@ -1,0 +1,120 @@
+"""A plain central on Bumble for trying bands out: it finds, connects, subscribes and keeps every frame."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+from bumble import hci
+from bumble.device import Connection, Device, DeviceConfiguration, Peer
+from bumble.gatt_client import CharacteristicProxy
+from bumble.host import Host
+from bumble.transport import open_transport
+
+from firmware_sim.air import AirController, AirLink
+
+CCCD_NOTIFY, CCCD_INDICATE = 0x10, 0x20
+Frame = tuple[str, bytes]  # the characteristic's UUID as in profile.Kind, its value
+
+
+class Link:
+    """A connection to one band, and what it sent."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.frames: list[Frame] = []
+        self.lost = asyncio.Event()
+        self.lost_reason: int | None = None
+        self._characteristics: dict[str, CharacteristicProxy] = {}
+        connection.on(Connection.EVENT_DISCONNECTION, self._on_lost)
+
+    async def discover(self, *, mtu: int | None = 247) -> list[str]:
+        peer = Peer(self.connection)
+        if mtu is not None:
+            await peer.request_mtu(mtu)
+        for service in await peer.discover_services():
+            for characteristic in await service.discover_characteristics():
+                await characteristic.discover_descriptors()
+                self._characteristics[short(characteristic.uuid)] = characteristic
+        return list(self._characteristics)
+
+    async def subscribe(self, uuids: Iterable[str] | None = None) -> None:
+        """To these, or to all that can be."""
+        for uuid, characteristic in self._characteristics.items():
+            can = int(characteristic.properties) & (CCCD_NOTIFY | CCCD_INDICATE)
+            if can and (uuids is None or uuid in uuids):
+                await characteristic.subscribe(
+                    lambda value, uuid=uuid: self.frames.append((uuid, bytes(value))),
+                    prefer_notify=bool(can & CCCD_NOTIFY),
+                )
+
+    async def read(self, uuid: str) -> bytes:
+        return bytes(await self._characteristics[uuid].read_value())
+
+    def of(self, uuid: str) -> list[bytes]:
+        return [value for kind, value in self.frames if kind == uuid]
+
+    def _on_lost(self, reason: int) -> None:
+        self.lost_reason = reason
+        self.lost.set()
+
+
+class Central:
+    """The host of one adapter."""
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+
+    async def hear(self, bands: int = 1, *, seconds: float = 10) -> dict[hci.Address, bytes]:
+        """The first so many advertisers, each with its data."""
+        heard: dict[hci.Address, bytes] = {}
+        enough = asyncio.Event()
+
+        def on_advertisement(advertisement) -> None:
+            heard[advertisement.address] = bytes(advertisement.data_bytes)
+            if len(heard) >= bands:
+                enough.set()
+
+        self.device.on("advertisement", on_advertisement)
+        await self.device.start_scanning(filter_duplicates=True)
+        try:
+            async with asyncio.timeout(seconds):
+                await enough.wait()
+        finally:
+            await self.device.stop_scanning()
+            self.device.remove_listener("advertisement", on_advertisement)
+        return heard
+
+    async def connect(self, address: hci.Address, *, seconds: float = 10) -> Link:
+        return Link(await self.device.connect(address, timeout=seconds))
+
+    async def connect_any(self) -> Link:
+        return await self.connect(next(iter(await self.hear())))
+
+
+def short(uuid) -> str:
+    text = uuid.to_hex_str("-")
+    return text if len(text) == 4 else text.lower()
+
+
+def _device(host: Host) -> Device:
+    address = hci.Address.generate_static_address()
+    return Device(config=DeviceConfiguration(name="central", address=address), host=host)
+
+
+async def central_on(link: AirLink) -> Central:
+    """A central in this process, on the air itself."""
+    controller = AirController("central", link=link)
+    device = _device(Host(controller, controller))
+    await device.power_on()
+    return Central(device)
+
+
+@asynccontextmanager
+async def central_by(radio: str) -> AsyncIterator[Central]:
+    """A central that reaches its adapter through a socket, as the gateway does."""
+    async with await open_transport(radio) as (source, sink):
+        device = _device(Host(source, sink))
+        await device.power_on()
+        yield Central(device)
