@@ -78,6 +78,7 @@ class Publisher:
         self._seen: set[str] = set()
         self._acks: deque[tuple[int, bool]] = deque()
         self._rescan = False
+        self._room = 1
         self._failure = ""
         # The pump's own.
         self._in_flight: dict[int, Row] = {}
@@ -104,8 +105,9 @@ class Publisher:
         if self._connected:
             last = self._publish_status()
             deadline = time.monotonic() + timeout_s
-            while not last.is_published() and self._connected and time.monotonic() < deadline:
-                time.sleep(0.005)
+            while last.mid not in {mid for mid, _ in tuple(self._acks)} and time.monotonic() < deadline:
+                self._wake.wait(0.01)
+                self._wake.clear()
         self._client.disconnect()
         self._client.loop_stop()
         self._settle()
@@ -152,7 +154,7 @@ class Publisher:
         if self._broker.tls:
             client.tls_set()
         client.reconnect_delay_set(min_delay=1, max_delay=60)
-        client.max_inflight_messages = IN_FLIGHT_MAX
+        client.max_inflight_messages = IN_FLIGHT_MAX + 1
         client.suppress_exceptions = True  # paho logs an error of a callback, and its thread lives on
         will = wire.GatewayStatus(gateway=gateway, district=district, online=False)
         client.will_set(self._status_topic, wire.encode(will), qos=1, retain=True)
@@ -179,8 +181,8 @@ class Publisher:
             return
         self._failure = ""
         _log.info("connected to the broker %s", self._broker)
-        # MQTT 5, 3.2.2.3.3: who sends more than the broker's Receive Maximum is disconnected.
-        client.max_inflight_messages = min(IN_FLIGHT_MAX, getattr(properties, "ReceiveMaximum", IN_FLIGHT_MAX))
+        # MQTT 5, 3.2.2.3.3: who sends more than the broker's Receive Maximum is disconnected. One is for the status.
+        self._room = max(1, min(IN_FLIGHT_MAX, getattr(properties, "ReceiveMaximum", IN_FLIGHT_MAX) - 1))
         self._seen = set()
         self._connections += 1
         self._connected = True
@@ -298,8 +300,8 @@ class Publisher:
     def _send(self) -> None:
         if self._rescan:
             self._rescan, self._cursor, self._held_back = False, 0, False
-        while len(self._in_flight) < IN_FLIGHT_MAX and self._connected:
-            rows = self._outbox.after(self._cursor, IN_FLIGHT_MAX - len(self._in_flight))
+        while (room := self._room - len(self._in_flight)) > 0 and self._connected:
+            rows = self._outbox.after(self._cursor, room)
             if not rows:
                 return
             for row in rows:
