@@ -30,6 +30,7 @@ class BrokerAddress(NamedTuple):
         try:
             parts = urlsplit(url.strip())
             host, port = parts.hostname, parts.port
+            (host or "").encode("idna")  # a name that DNS cannot hold; UnicodeError is a ValueError
         except ValueError:  # its text can hold the password
             raise UsageFault(f"the broker URL has no valid host and port: {_EXAMPLE}") from None
         if parts.scheme not in _SCHEMES:

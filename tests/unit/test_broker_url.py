@@ -38,6 +38,7 @@ def test_a_url_is_read(url: str, address: BrokerAddress):
         ("mqtt://gw:secret@", "no host"),
         ("mqtt://gw:secret@h:port", "host and port"),
         ("mqtt://gw:secret@h:70000", "host and port"),
+        ("mqtt://h..example", "host and port"),
         ("mqtt://h:0", "port 0"),
         ("mqtt://gw:sec/ret@h:1883", "host and port"),
         ("mqtt://h:1883/topic", "after the port"),
