@@ -1,0 +1,193 @@
+"""Ingest as a part: the one place that builds its concrete stores, clients and files."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Final, Self
+
+from contracts.broker_url import BrokerAddress
+from contracts.ports import Clock, Fault, ReadingStore, SystemClock, UsageFault
+from contracts.wire import valid_gateway_name
+from ingest.consent_feed import ConsentFeed, Withdrawal
+from ingest.duckdb_store import DuckDBStore
+from ingest.erasure import Erasures
+from ingest.influx_store import InfluxStore
+from ingest.rejects import RejectLog
+from ingest.settings import IngestSettings
+from ingest.store_url import parse_store_url
+from ingest.subscriber import ReadingsSubscriber
+from ingest.writer import Counters, Writer
+
+log = logging.getLogger(__name__)
+
+_POLL_S: Final = 0.1
+_SHOWN: Final = 50
+
+
+def open_store(url: str, *, clock: Clock | None = None) -> ReadingStore:
+    """The store of a URL (see `ingest.store_url`); what is past its retention at `clock` is gone when it is open.
+
+    Raises UsageFault for a URL that cannot be used, Fault for a store that cannot be opened.
+    """
+    address = parse_store_url(url)
+    if not isinstance(address, Path):
+        return InfluxStore(address)  # the server itself forgets
+    store = DuckDBStore(address)
+    store.expire((clock or SystemClock()).now())
+    return store
+
+
+class Ingest:
+    """MQTT into a store, in threads of its own for as long as the `with` block lasts. The store stays its owner's."""
+
+    def __init__(
+        self,
+        *,
+        store: ReadingStore,
+        broker: BrokerAddress | str,
+        rejects: Path,
+        clock: Clock | None = None,
+        name: str = "ingest-1",
+    ) -> None:
+        """`rejects` is the SQLite file of what was not kept; `name` is unique among the workers of a broker.
+
+        Raises UsageFault for a broker's URL or a name, Fault for a file, that cannot be used.
+        """
+        if not valid_gateway_name(name):
+            raise UsageFault(f"{name!r} cannot name a worker: use lower case, digits and hyphens, 64 at most")
+        address = BrokerAddress.parse(broker) if isinstance(broker, str) else broker
+        self._clock = clock or SystemClock()
+        self._rejects = RejectLog(rejects)
+        self._feed = ConsentFeed(
+            address, f"{name}-consents", on_withdrawal=self._withdrawn, on_malformed=self._malformed
+        )
+        self._erasures = Erasures(
+            store=store, notes=rejects, tell=self._feed.tell, covered=self._covered, clock=self._clock
+        )
+        self._subscriber = ReadingsSubscriber(address, name)
+        self._writer = Writer(
+            subscriber=self._subscriber,
+            feed=self._feed,
+            store=store,
+            rejects=self._rejects,
+            erasures=self._erasures,
+            clock=self._clock,
+        )
+        self._thread = threading.Thread(target=self._writer.run, name=f"{name}-writer")
+
+    def __enter__(self) -> Self:
+        self._feed.start()
+        self._subscriber.start()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._writer.stop()
+        self._thread.join()  # before the clients go: the batch at hand is still acknowledged
+        self._subscriber.stop()
+        self._feed.stop()
+        self._erasures.close()
+        self._rejects.close()
+
+    def wait_until_ready(self, timeout_s: float) -> None:
+        """Return when all retained consents are read and the subscription stands. Raises Fault, with the reason."""
+        deadline = time.monotonic() + timeout_s
+        barrier = self._feed.barrier()
+        while time.monotonic() < deadline:
+            self.check()
+            if self._feed.passed(barrier, _POLL_S) and self._subscriber.wait_granted(_POLL_S):
+                return
+        raise Fault(f"the broker does not answer within {timeout_s:.0f} s: start it, or mend WIJKPOLS_BROKER_URL")
+
+    def check(self) -> None:
+        """Raise Fault when the broker refuses us, or the writer has died."""
+        self._feed.check()
+        self._subscriber.check()
+        if not self._thread.is_alive():
+            raise Fault("ingest has stopped writing: see its log, and start it again")
+
+    def counters(self) -> Counters:
+        """What this run did so far."""
+        return self._writer.counters()
+
+    def mirror_size(self) -> int:
+        """How many bands' consents are known."""
+        return self._feed.size()
+
+    def _withdrawn(self, withdrawal: Withdrawal) -> None:
+        self._erasures.ask(withdrawal)
+        self._subscriber.wake()
+
+    def _malformed(self, topic: str, payload: bytes, reason: str) -> None:
+        self._rejects.malformed([(topic, payload, reason)], self._clock.now())
+
+    def _covered(self, pseudonym: str) -> bool:
+        return bool(self._feed.covers([pseudonym], self._clock.now()))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`wijkpols ingest run` and `wijkpols ingest rejects`."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions.add_parser("run", help="take readings from the broker into the store, until stopped")
+    rejects = actions.add_parser("rejects", help="print what was not kept, and why")
+    rejects.add_argument("--newest", type=int, default=_SHOWN, metavar="N", help=f"malformed messages ({_SHOWN})")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run one action. Raises Fault and UsageFault."""
+    settings = IngestSettings()
+    if args.action == "rejects":
+        return _print_rejects(settings.ingest_rejects, args.newest)
+    return _run(settings)
+
+
+def _run(settings: IngestSettings) -> int:
+    stopping = threading.Event()
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    address = BrokerAddress.parse(settings.broker_url)
+    clock = SystemClock()
+    store = open_store(settings.store_url, clock=clock)
+    try:
+        with Ingest(
+            store=store, broker=address, rejects=settings.ingest_rejects, clock=clock, name=settings.ingest_name
+        ) as ingest:
+            while not stopping.wait(1.0):
+                ingest.check()
+        counters = ingest.counters()
+        log.warning("stopped: %d messages, %d readings stored", counters.messages, counters.readings)
+    finally:
+        store.close()
+    return 0
+
+
+def _print_rejects(path: Path, newest: int) -> int:
+    if not path.exists():
+        raise Fault(f"{path} is not there: nothing was rejected yet, or WIJKPOLS_INGEST_REJECTS names another file")
+    rejects = RejectLog(path)
+    try:
+        out = sys.stdout
+        out.write("refused, by day (UTC)\n")
+        for refused in rejects.refused_by_day():
+            out.write(f"  {refused.day}  {refused.times:>9}  {refused.kind:<7}  {refused.reason}\n")
+        out.write("malformed messages, newest first\n")
+        for found in rejects.newest_malformed(newest):
+            at = datetime.fromtimestamp(found.at, UTC).isoformat(timespec="seconds")
+            out.write(f"  {at}  {found.reason:<12}  {found.bytes:>6} bytes  {found.sha256[:16]}  {found.topic}\n")
+    finally:
+        rejects.close()
+    return 0

@@ -1,0 +1,153 @@
+"""What differs between InfluxDB's versions: how the database with its retention is made, and how one person is erased.
+
+Writing and InfluxQL are the same in all of them. Run against 1.6.7 (Debian's) by the tests; the requests for 2.x
+follow its published API and have not met a real server here. 3 is refused: it cannot erase one person.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Protocol
+
+from contracts.ports import Fault, UsageFault
+from contracts.reading import RETENTION_DAYS
+from ingest.influx_client import InfluxAnswer, InfluxClient
+
+#: The name of our retention policy, whatever others the database has.
+POLICY: Final = "wijkpols"
+_RETENTION_S: Final = RETENTION_DAYS * 86_400
+_DURATION: Final = re.compile(r"(\d+)(h|m|s)")
+_UNITS: Final = {"h": 3600, "m": 60, "s": 1}
+
+
+class InfluxServer(Protocol):
+    """One major version's way to do what differs."""
+
+    def prepare(self) -> None:
+        """Make the database with its retention if it is missing; never widen one that stands. Raises Fault."""
+
+    def erase(self, pseudonym: str) -> None:
+        """Delete all of one pseudonym; done when it returns. Raises InfluxAnswer, StoreUnavailable."""
+
+
+def find_server(client: InfluxClient) -> InfluxServer:
+    """Ask the server which it is. Raises Fault or UsageFault, and StoreUnavailable when nobody answers."""
+    version, build = client.version()
+    major = version.partition(".")[0]
+    match major:
+        case "1":
+            client.speak(1)
+            return InfluxServer1(client)
+        case "2":
+            client.speak(2)
+            return InfluxServer2(client)
+        case "3":
+            raise UsageFault(
+                f"InfluxDB 3 ({build or 'unknown build'}) cannot erase one person, which a withdrawal demands:"
+                " use InfluxDB 1.x or 2.x, or duckdb:///FILE"
+            )
+        case _:
+            raise UsageFault(f"{client.address} does not answer as InfluxDB does: check the host and the port")
+
+
+class InfluxServer1:
+    """InfluxDB 1.x: everything by InfluxQL."""
+
+    def __init__(self, client: InfluxClient) -> None:
+        self._client = client
+        self._database = client.address.database
+
+    def prepare(self) -> None:
+        """The database, and a retention policy of our own in it."""
+        try:
+            duration = self._duration()
+            if duration is None:
+                self._create()
+                duration = self._duration()
+        except InfluxAnswer as answer:
+            raise _not_prepared(self._client, answer) from None
+        _check_retention(self._client, duration)
+
+    def erase(self, pseudonym: str) -> None:
+        """Drop the person's series, in every retention policy of the database."""
+        self._client.query(f"DROP SERIES FROM reading, report WHERE pseudonym = '{pseudonym}'")
+
+    def _duration(self) -> int | None:
+        """Seconds that our policy keeps points, 0 for ever, None when it is missing."""
+        try:
+            series = self._client.query(f'SHOW RETENTION POLICIES ON "{self._database}"')
+        except InfluxAnswer as answer:
+            if "database not found" in answer.text:
+                return None
+            raise
+        for name, duration, *_ in series[0].get("values", ()):
+            if name == POLICY:
+                return sum(int(count) * _UNITS[unit] for count, unit in _DURATION.findall(duration))
+        return None
+
+    def _create(self) -> None:
+        self._client.query(f'CREATE DATABASE "{self._database}"')
+        self._client.query(
+            f'CREATE RETENTION POLICY "{POLICY}" ON "{self._database}"'
+            f" DURATION {RETENTION_DAYS}d REPLICATION 1 SHARD DURATION 1d"
+        )
+
+
+class InfluxServer2:
+    """InfluxDB 2.x: buckets and deletes by its HTTP API; the password of the URL is a token."""
+
+    def __init__(self, client: InfluxClient) -> None:
+        self._client = client
+        self._bucket = f"{client.address.database}/{POLICY}"  # the name by which InfluxQL finds db and policy
+
+    def prepare(self) -> None:
+        """The organisation, and a bucket in it."""
+        try:
+            org = self._org()
+            buckets = self._client.call("GET", "/api/v2/buckets", {"orgID": org, "name": self._bucket})["buckets"]
+            if not buckets:
+                rule = {"type": "expire", "everySeconds": _RETENTION_S, "shardGroupDurationSeconds": 86_400}
+                wanted = {"orgID": org, "name": self._bucket, "retentionRules": [rule]}
+                buckets = [self._client.call("POST", "/api/v2/buckets", {}, wanted)]
+            rules = buckets[0].get("retentionRules", ())
+        except InfluxAnswer as answer:
+            # 404 on a search by name means that there is none that this token may see.
+            raise _not_prepared(self._client, answer) from None
+        _check_retention(self._client, min((int(rule["everySeconds"]) for rule in rules), default=0))
+
+    def erase(self, pseudonym: str) -> None:
+        """Delete by predicate over all time."""
+        self._client.call(
+            "POST",
+            "/api/v2/delete",
+            {"orgID": self._org(), "bucket": self._bucket},
+            {
+                "start": "1970-01-01T00:00:00Z",
+                "stop": "2200-01-01T00:00:00Z",
+                "predicate": f'pseudonym="{pseudonym}"',
+            },
+        )
+
+    def _org(self) -> str:
+        name = self._client.address.org
+        orgs = self._client.call("GET", "/api/v2/orgs", {"org": name} if name else {})["orgs"]
+        if len(orgs) != 1:
+            raise UsageFault("name the organisation in the store's URL: influxdb://:TOKEN@HOST:8086/DATABASE?org=NAME")
+        return str(orgs[0]["id"])
+
+
+def _check_retention(client: InfluxClient, seconds: int | None) -> None:
+    if not seconds or seconds > _RETENTION_S:
+        raise Fault(
+            f"{client.address} keeps {client.address.database}.{POLICY} longer than {RETENTION_DAYS} days:"
+            f" set its retention to {RETENTION_DAYS}d or less, or name another database"
+        )
+
+
+def _not_prepared(client: InfluxClient, answer: InfluxAnswer) -> Fault:
+    if answer.status in (401, 403) or "authorized" in answer.text:
+        return Fault(
+            f"{client.address} refuses this login for {client.address.database}: check user and password in the"
+            " store's URL, and that the user may create the database or was granted ALL on it"
+        )
+    return Fault(f"{client.address} cannot prepare the database {client.address.database} ({answer})")
