@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import date
 
+from sqlalchemy.exc import DBAPIError
+
 from analytics.mechanism import epsilon
 from analytics.release_log import ReleaseLog, open_engine
 from analytics.runner import GRACE_S, Analytics, Refusal, RunSummary
@@ -65,6 +67,8 @@ def run(
             return _show_run(analytics.run())
     except StoreUnavailable as fault:
         raise Fault("the store of readings cannot be reached: check WIJKPOLS_STORE_URL and try again") from fault
+    except DBAPIError as fault:
+        raise Fault("the registry is busy or out of reach: check WIJKPOLS_REGISTRY_URL and try again") from fault
 
 
 def _day(text: str | None) -> date | None:
@@ -90,12 +94,13 @@ def _show_run(summary: RunSummary) -> int:
 
 
 def _show_plan(log: ReleaseLog) -> int:
-    plan = log.plan()
-    if plan is None:
+    plans = log.plans()
+    if not plans:
         raise UsageFault("there is no release plan yet: run 'wijkpols analytics plan --set'")
-    _say(f"from {plan.holds_from}:")
-    for area in plan.areas:
-        _say(f"  {area.cadence:<6}  {area.code}")
+    for plan in plans:
+        _say(f"from {plan.holds_from}:")
+        for area in plan.areas:
+            _say(f"  {area.cadence:<6}  {area.code}")
     return 0
 
 

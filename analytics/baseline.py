@@ -25,7 +25,7 @@ MAD_TO_SD: Final = 1.4826
 
 
 class Usual(NamedTuple):
-    """Centre and scale, [persons, BANDS, features]; NaN where there are too few minutes to say."""
+    """Centre and scale, [persons, BANDS, features]; NaN where there are too few minutes to say, or nobody asks."""
 
     centre: NDArray[np.float64]
     scale: NDArray[np.float64]
@@ -35,7 +35,7 @@ class Baselines(Protocol):
     """What is usual before a day."""
 
     def before(self, day: int) -> Usual:
-        """The baseline with which a day (ordinal) is scored."""
+        """The baseline with which a day (ordinal) is scored, for the hour bands in which it has still minutes."""
 
 
 class StillMinutes(NamedTuple):
@@ -49,7 +49,6 @@ class StillMinutes(NamedTuple):
 
 class _Sorted(NamedTuple):
     value: NDArray[np.float64]
-    person: NDArray[np.int32]
     cell: NDArray[np.int64]  # person · BANDS + band
     day: NDArray[np.int32]
 
@@ -61,6 +60,7 @@ class SortedBaselines:
         """`floors`: the smallest scale of each feature, in its unit."""
         self._persons = persons
         self._floors = np.asarray(floors)
+        self._minutes = minutes
         self._features = [_sorted(minutes, column) for column in range(len(floors))]
         seen = np.unique(minutes.person.astype(np.int64) << 32 | minutes.day)
         self._seen_person, self._seen_day = seen >> 32, seen & 0xFFFFFFFF
@@ -70,34 +70,45 @@ class SortedBaselines:
         history = (self._seen_day >= day - HISTORY_DAYS) & (self._seen_day < day)
         days = np.bincount(self._seen_person[history], minlength=self._persons)
         novice = days < DAYS_MIN
-        usual = [self._one(column, day, novice) for column in self._features]
+        today = self._minutes.day == day
+        asked = np.zeros(self._persons * BANDS, dtype=bool)
+        asked[_cell(self._minutes.person[today], self._minutes.band[today])] = True
+        usual = [self._one(column, day, novice, asked) for column in self._features]
         centre = np.stack([u.centre for u in usual], axis=-1)
         return Usual(centre, np.maximum(np.stack([u.scale for u in usual], axis=-1), self._floors))
 
-    def _one(self, column: _Sorted, day: int, novice: NDArray[np.bool_]) -> Usual:
-        taken = (column.day >= day - HISTORY_DAYS) & (column.day < day) | (column.day == day) & novice[column.person]
-        value, cell, person = column.value[taken], column.cell[taken], column.person[taken]
+    def _one(self, column: _Sorted, day: int, novice: NDArray[np.bool_], asked: NDArray[np.bool_]) -> Usual:
+        taken = (column.day >= day - HISTORY_DAYS) & (column.day < day)
+        today = np.flatnonzero(column.day == day)
+        taken[today[novice[column.cell[today] // BANDS]]] = True
+        value, cell = column.value[taken], column.cell[taken]
         counts = np.bincount(cell, minlength=self._persons * BANDS)
         centre, scale = median_mad(value, counts)
-        short: NDArray[np.bool_] = (counts < MINUTES_MIN).reshape(-1, BANDS)
+        short = counts < MINUTES_MIN
+        centre, scale = np.where(short, np.nan, centre), np.where(short, np.nan, scale)
+        short = (short & asked).reshape(-1, BANDS)
         centre, scale = centre.reshape(-1, BANDS), scale.reshape(-1, BANDS)
         if short.any():
-            all_day = _all_hours(value, person, np.logical_or.reduce(short, axis=1))
+            all_day = _all_hours(value, cell // BANDS, np.logical_or.reduce(short, axis=1))
             centre = np.where(short, all_day.centre, centre)
             scale = np.where(short, all_day.scale, scale)
         return Usual(centre, scale)
 
 
+def _cell(person: NDArray[np.int32], band: NDArray[np.int8]) -> NDArray[np.int64]:
+    return person.astype(np.int64) * BANDS + band
+
+
 def _sorted(minutes: StillMinutes, column: int) -> _Sorted:
     value = minutes.features[:, column]
     there = np.flatnonzero(np.isfinite(value))
-    cell = minutes.person[there].astype(np.int64) * BANDS + minutes.band[there]
+    cell = _cell(minutes.person[there], minutes.band[there])
     order = np.lexsort((value[there], cell))
     rows = there[order]
-    return _Sorted(value[rows], minutes.person[rows], cell[order], minutes.day[rows])
+    return _Sorted(value[rows], cell[order], minutes.day[rows])
 
 
-def _all_hours(value: NDArray[np.float64], person: NDArray[np.int32], wanted: NDArray[np.bool_]) -> Usual:
+def _all_hours(value: NDArray[np.float64], person: NDArray[np.int64], wanted: NDArray[np.bool_]) -> Usual:
     """Over all hours, for the persons wanted only; [persons, 1], NaN with fewer than 30 minutes."""
     rows = wanted[person]
     value, person = value[rows], person[rows]

@@ -49,7 +49,7 @@ def plan(enrolled: Mapping[str, int], centres: Mapping[str, tuple[float, float]]
     80 or more: daily. 30 to 79: weekly. Fewer: weekly, merged with the nearest group (by the nearest two centres) of
     districts that are not daily, until 30 is reached. A daily district is joined only when no other group is left:
     otherwise the few volunteers there would wear a band for figures that can never be released, which is a reason
-    not to collect at all; the daily area then carries both names.
+    not to collect at all; the daily area then carries both names. Where nobody is enrolled there is no such reason.
     """
     if not centres:
         raise UsageFault("a release plan needs at least one district: import the districts first")
@@ -61,11 +61,12 @@ def plan(enrolled: Mapping[str, int], centres: Mapping[str, tuple[float, float]]
     ]
     while True:
         small = [g for g in groups if not g.daily and g.enrolled < WEEKLY_FROM]
-        if not small or len(groups) == 1:
-            break
-        merging = min(small, key=lambda g: (g.enrolled, g.codes))
+        merging = min(small, key=lambda g: (g.enrolled, g.codes), default=None)
         others = [g for g in groups if g is not merging]
-        host = _nearest(merging, [g for g in others if not g.daily] or others, centres)
+        hosts = [g for g in others if not g.daily]
+        if merging is None or not others or not (hosts or merging.enrolled):
+            break
+        host = _nearest(merging, hosts or others, centres)
         groups = [g for g in others if g is not host]
         groups.append(_Group(tuple(sorted(merging.codes + host.codes)), merging.enrolled + host.enrolled, host.daily))
     return tuple(

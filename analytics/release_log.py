@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
+from pathlib import Path
+from typing import Final
 
 from sqlalchemy import Connection, Engine, RowMapping, create_engine, event, insert, select
 from sqlalchemy.engine import make_url
@@ -23,7 +25,11 @@ from contracts.ports import Fault, UsageFault
 from contracts.release import METHOD_VERSION, Area, Budget, Cadence, Cell, Metric, Window
 
 #: How long a writer waits for another one before it gives up, in seconds.
-BUSY_S = 30.0
+BUSY_S: Final = 30.0
+_NOT_WRITABLE: Final = (
+    "the registry cannot be opened or written: check WIJKPOLS_REGISTRY_URL, that its folder may be written to, "
+    "and that the database is up"
+)
 
 
 class AlreadyReleased(Exception):
@@ -31,17 +37,22 @@ class AlreadyReleased(Exception):
 
 
 def open_engine(url: str) -> Engine:
-    """An engine for `WIJKPOLS_REGISTRY_URL`. Raises UsageFault for a URL that SQLAlchemy cannot use."""
+    """An engine for `WIJKPOLS_REGISTRY_URL`. Raises UsageFault for a URL that SQLAlchemy cannot use, or Fault."""
     try:
         parsed = make_url(url)
         sqlite = parsed.get_backend_name() == "sqlite"
         engine = create_engine(parsed, connect_args={"timeout": BUSY_S} if sqlite else {})
+        on_disk = sqlite and parsed.database not in (None, "", ":memory:")
+        if on_disk:
+            Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
     except (ArgumentError, NoSuchModuleError, ImportError):
         raise UsageFault(
             "WIJKPOLS_REGISTRY_URL is no database that can be used here: give sqlite:///path/to/registry.sqlite "
             "or postgresql+psycopg://user@host/name"
         ) from None
-    if sqlite and parsed.database and parsed.database != ":memory:":
+    except OSError:
+        raise Fault(_NOT_WRITABLE) from None
+    if on_disk:
         # With a write-ahead log readers never wait for a writer; FULL keeps a commit through a power cut.
         @event.listens_for(engine, "connect")
         def _settings(connection: object, _record: object) -> None:
@@ -63,10 +74,7 @@ class ReleaseLog:
             with self._writing() as connection:
                 METADATA.create_all(connection)
         except DBAPIError as fault:
-            raise Fault(
-                "the registry cannot be opened or written: check WIJKPOLS_REGISTRY_URL, that its folder exists and "
-                "may be written to, and that the database is up"
-            ) from fault
+            raise Fault(_NOT_WRITABLE) from fault
 
     def publish(
         self, *, area: Area, window: Window, rho: float, draw: Callable[[], Sequence[Cell]]
@@ -134,10 +142,10 @@ class ReleaseLog:
         with self._engine.connect() as connection:
             return self._plans(connection)
 
-    def plan(self, now: float | None = None) -> Plan | None:
-        """The plan that holds at an instant (unix seconds), or the newest one; None when there is none."""
-        held = [plan for plan in self.plans() if now is None or instant(plan.holds_from) <= now]
-        return held[-1] if held else None
+    def plan(self) -> tuple[Area, ...]:
+        """The areas of the newest plan; none when there is none yet."""
+        plans = self.plans()
+        return plans[-1].areas if plans else ()
 
     def set_plan(self, areas: Sequence[Area], *, holds_from: date) -> Plan:
         """Keep a plan from a local day on. Setting the same again changes nothing.

@@ -62,8 +62,9 @@ def main() -> int:
                             {d.code: d.centre() for d in UTRECHT}))  # fmt: skip
     chosen = {Purpose.DISTRICT_INDEX: tuple(Category)}
     covers = {
-        name: Cover(pseudonym=name, district=UTRECHT[i % 4].code, categories=frozenset(Category), purposes=chosen,
-                    valid_from=0)  # fmt: skip
+        name: Cover(
+            pseudonym=name, district=UTRECHT[i % 4].code, categories=frozenset(Category), purposes=chosen, valid_from=0
+        )
         for i, name in enumerate(readings.pseudonyms)
     }
     span = range(FIRST.toordinal(), FIRST.toordinal() + days)
