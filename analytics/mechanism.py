@@ -71,10 +71,9 @@ def draw(scores: NDArray[np.int64], cadence: Cadence) -> Draw:
 @cache
 def measurement(cadence: Cadence) -> Any:
     """The composed OpenDP measurement; its map at 1 is at most the cadence's ρ (and at least ρ·(1 - 1e-9))."""
-    # The column of a record is picked by a function of ours, which OpenDP cannot prove: hence "honest-but-curious".
-    dp.enable_features("contrib", "honest-but-curious")
     scale = noise(cadence)
-    parts = [_column(0) >> dp.t.then_count() >> dp.m.then_gaussian(scale.sigma_count)]
+    count = _column(0) >> dp.t.then_count()
+    parts = [count >> dp.m.then_gaussian(scale.sigma_count)]
     parts += [clamped_sum(metric) >> dp.m.then_gaussian(scale.sigma_sum) for metric in range(len(MEASURED))]
     composed = dp.c.make_composition(parts)
     spent = composed.map(1)  # type: ignore[no-untyped-call]
@@ -90,6 +89,8 @@ def clamped_sum(metric: int) -> Any:
 
 def _column(metric: int) -> Any:
     """One column of the records: one row changes one value, so the distance stays what it is."""
+    # The column of a record is picked by a function of ours, which OpenDP cannot prove: hence "honest-but-curious".
+    dp.enable_features("contrib", "honest-but-curious")
     records = dp.user_domain(
         "records [n, 3] of int64", lambda rows: isinstance(rows, np.ndarray) and rows.dtype == np.int64
     )
