@@ -14,6 +14,7 @@ from contracts.reading import RETENTION_DAYS, Category
 
 #: Consent is asked again after this many calendar months.
 CONSENT_MONTHS: Final = 6
+LAWFUL_BASIS: Final = "explicit consent: GDPR art. 6(1)(a) and 9(2)(a)"
 
 Purposes = dict[Purpose, tuple[Category, ...]]
 
@@ -59,7 +60,7 @@ class ConsentRecord(
     erase: bool = False
     notice: NoticeReference
     controller: str
-    lawful_basis: str = "explicit consent: GDPR art. 6(1)(a) and 9(2)(a)"
+    lawful_basis: str = LAWFUL_BASIS
     jurisdiction: str = "NL"
     retention_days: int = RETENTION_DAYS
     withdrawal_method: str  # where to withdraw
