@@ -22,7 +22,7 @@ PARTS: Final = {
     "ingest": ("ingest.app", "ingest", "take minutes from the broker into the store"),
     "analytics": ("analytics.app", "analytics", "compute and release the district indices"),
     "api": ("api.app", "api", "the pages and the API: indices, consent, transparency"),
-    "districts": ("api.districts", "api", "list the districts, or import your own from GeoJSON"),
+    "districts": ("api.districts_command", "api", "list the districts, or import your own from GeoJSON"),
     "consent": ("api.ledger_command", "api", "check the consent ledger's chain"),
 }
 

@@ -34,11 +34,12 @@ from api.outbox import ConsentOutbox
 from api.parts import Parts
 from api.problems import add_problem_handlers, problem_response
 from api.registry import open_registry
-from api.settings import Settings, band_key_bytes, read_settings
+from api.settings import Settings, read_settings
 from api.sources import ReleaseSource
 from api.tables import META
 from api.volunteer import routes as volunteer_routes
 from contracts.broker_url import BrokerAddress
+from contracts.consent import band_key
 from contracts.ports import Clock, Fault, ReadingStore, SystemClock
 
 _LOG = logging.getLogger(__name__)
@@ -93,7 +94,7 @@ class Registry:
         self.ledger = Ledger(
             self.engine,
             clock=clock,
-            band_key=band_key_bytes(settings),
+            band_key=band_key(settings.band_key.get_secret_value()),
             notices=self.notices,
             known_district=self.districts.known,
             controller=settings.controller_name,

@@ -28,7 +28,7 @@ class Settings(BaseSettings):
     )
     band_key: SecretStr = Field(
         SecretStr(""),
-        description="Secret of 16 bytes or more, the same at the gateways: names bands, seals claim codes.",
+        description="Secret of 32 or more hexadecimal digits, the same at the gateways: names bands, seals codes.",
     )
     controller_name: str = Field(
         "Gemeente (nog in te vullen)", min_length=1, description="Who asks for the data (the controller, GDPR art. 4)."
@@ -51,11 +51,3 @@ def read_settings(**given: Any) -> Settings:
         first = fault.errors(include_input=False, include_url=False)[0]
         name = PREFIX + "_".join(str(part) for part in first["loc"]).upper()
         raise UsageFault(f"{name} cannot be used: {first['msg']}") from None
-
-
-def band_key_bytes(settings: Settings) -> bytes:
-    """The band key as bytes. Raises UsageFault when it is absent or too short."""
-    key = settings.band_key.get_secret_value().encode()
-    if len(key) < 16:
-        raise UsageFault(f"set {PREFIX}BAND_KEY to a secret of 16 bytes or more, the same as at the gateways")
-    return key

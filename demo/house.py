@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -12,17 +13,20 @@ from typing import Final, Self
 from analytics.app import Analytics
 from analytics.release_log import ReleaseLog
 from api.app import Registry, build, listen, server
-from api.settings import Settings
+from api.consent_publisher import ConsentPublisher
+from api.settings import Settings, read_settings
 from contracts.broker_url import BrokerAddress
-from ingest.app import Ingest, open_store
-
 from contracts.district import District
 from contracts.ports import Fault, ReadingStore, SystemClock
+from contracts.wire import GatewayStatus
 from demo.embedded_broker import EmbeddedBroker
+from ingest.app import Ingest, open_store
 
 HOST: Final = "127.0.0.1"
 _STOP_S_MAX: Final = 10.0
 _READY_S_MAX: Final = 30.0
+_LAST_WORD_S_MAX: Final = 10.0
+_POLL_S: Final = 0.05
 
 
 class SettableClock:
@@ -86,11 +90,11 @@ class House:
         app = stack.enter_context(
             build(self._settings(), releases=self.log, own_data=self.store, clock=self.clock, registry=self.registry)
         )
+        self._publisher: ConsentPublisher = app.state.parts.publisher
         self.ingest = stack.enter_context(
             Ingest(store=self.store, broker=broker, clock=SystemClock(), rejects=self._folder / "rejects.sqlite")
         )
-        if not self.ingest.wait_until_ready(_READY_S_MAX):
-            raise Fault("the broker did not answer within 30 s: check WIJKPOLS_BROKER_URL, user and password")
+        self.ingest.wait_until_ready(_READY_S_MAX)
         web = server(app)
         thread = threading.Thread(target=web.run, kwargs={"sockets": [bound]}, name="pages")
 
@@ -101,12 +105,22 @@ class House:
         thread.start()
         stack.callback(stop_pages)
 
+    def last_word_of(self, gateway: str) -> GatewayStatus:
+        """The status with which a gateway left. Raises Fault when it left without one."""
+        deadline = time.monotonic() + _LAST_WORD_S_MAX
+        while time.monotonic() < deadline:
+            for status in self._publisher.gateways():
+                if status.gateway == gateway and not status.online:
+                    return status
+            time.sleep(_POLL_S)
+        raise Fault("the gateway left without a last status: gateway.log in the data folder (--data) tells more")
+
     def districts(self) -> Sequence[District]:
         """The districts of this installation."""
         return self.registry.districts.all()
 
     def _settings(self) -> Settings:
-        return Settings(
+        return read_settings(
             registry_url=f"sqlite:///{self._folder.resolve() / 'registry.sqlite'}",
             broker_url=self.broker_url,
             band_key=self.band_key,

@@ -10,12 +10,9 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 import msgspec
-from contracts.broker_url import BrokerAddress
-from firmware_sim.recording import Recording, RecordingFault, load_folder
 
 from contracts.district import District
 from contracts.ports import Fault, SystemClock, UsageFault
-from contracts.wire import GatewayStatus
 from demo import timeline
 from demo.children import Child
 from demo.city import Volunteer, everything, population, serial, spread
@@ -23,8 +20,9 @@ from demo.enrol import enrol
 from demo.house import House
 from demo.player import Plan, Wearer
 from demo.progress import phase
-from demo.radio import Radio, RadioPlan
+from demo.radio import GATEWAY, Radio, RadioPlan
 from demo.summary import Minutes, Readings, Summary, add_counts, summarise
+from firmware_sim.recording import Recording, RecordingFault, load_folder
 
 #: So many invented volunteers wear their band within the gateway's reach, for so many minutes in `--once`.
 RADIO_BANDS: Final = 4
@@ -151,12 +149,13 @@ class Performance:
         if self._kept.heard_at == at or not self._radio_bands:
             return
         plan = self._radio_plan(at=at, minutes=RADIO_MINUTES, speed=self._options.speed)
-        with self._radio(plan) as radio, self._phase(f"hearing {plan.bands} bands over Bluetooth", 1) as done:
-            radio.wait_until_done()
+        with self._phase(f"hearing {plan.bands} bands over Bluetooth", 1) as done:
+            with self._radio(plan) as radio:
+                self._recorded += radio.wait_until_done()
+            status = self._house.last_word_of(GATEWAY)
             done(1)
-            status = radio.finish()
-        self._recorded += radio.recorded
-        self._count(status)
+        self._sent += status.published
+        self._dropped.update(status.minutes_dropped)
         self._kept.heard_at = at
         self._keep()
 
@@ -210,14 +209,9 @@ class Performance:
         counters = self._house.ingest.counters()
         return counters.readings + sum(counters.rejected.values()) >= self._sent
 
-    def _count(self, status: GatewayStatus) -> None:
-        self._sent += status.published
-        self._dropped.update(status.minutes_dropped)
-
     def _radio(self, plan: RadioPlan) -> Radio:
         return Radio(
             plan,
-            broker=BrokerAddress.parse(self._house.broker_url),
             broker_url=self._house.broker_url,
             band_key=self._house.band_key,
             folder=self._options.folder,
@@ -242,7 +236,6 @@ class Performance:
             words=words,
             bands=self._radio_bands,
             speed=speed,
-            slots=self._radio_bands,
             seconds=longest * 60 / speed,
         )
 
@@ -251,11 +244,8 @@ class Performance:
         kept = self._kept
         districts = list(self._house.districts())
         near = 0 if kept.recordings else self._radio_bands
-        if kept.recordings:
-            counts = {kept.district: kept.volunteers}
-        else:
-            counts = spread(kept.volunteers - near, districts)
-        cast = population(counts, seed=kept.seed)
+        city = {kept.district: kept.volunteers} if kept.recordings else spread(kept.volunteers - near, districts)
+        cast = population(city, seed=kept.seed)
         for number in range(len(cast) + 1, kept.volunteers + kept.recordings + 1):
             cast.append(Volunteer(number=number, serial=serial(number), district=kept.district, choices=everything()))
         return cast
@@ -296,7 +286,7 @@ class Performance:
 
 
 _NOTE: Final = (
-    "Dit is een demonstratie. De dragers zijn verzonnen of opgenomen, en geen inwoners van Utrecht. De dagen tot "
+    "Dit is een demonstratie. De dragers zijn verzonnen of opgenomen, geen inwoners van Utrecht. De dagen tot "
     "vandaag zijn versneld afgespeeld, zonder Bluetooth; alles daarna is echt: toestemming, verzending, opslag en ruis.",
     "This is a demonstration. The wearers are invented or recorded, and are not people of Utrecht. The days up to "
     "today were played at speed, without Bluetooth; all that follows is real: consent, transport, storage and noise.",

@@ -15,17 +15,18 @@ from typing import Any, Final
 
 import msgspec
 import numpy as np
-from contracts.broker_url import BrokerAddress
-from firmware_sim.physiology import Answer, Samples
-from firmware_sim.profile import REASONS
-from firmware_sim.synthetic import Event, Person
-from gateway.epochs import Signals, minute_table
-from gateway.uplink import Uplink
 
-from contracts.consent import band_token
+from contracts.broker_url import BrokerAddress
+from contracts.consent import band_key, band_token
 from contracts.ports import Fault, SystemClock
 from contracts.reading import MINUTE_S, Reading, Reason, SelfReport
 from demo.summary import add_counts
+from firmware_sim.people import Event
+from firmware_sim.physiology import Answer, Samples
+from firmware_sim.profile import REASONS
+from firmware_sim.synthetic import Person
+from gateway.epochs import Signals, minute_table
+from gateway.uplink import Uplink
 
 CONSENTS_S_MAX: Final = 30.0
 DRAIN_S_MAX: Final = 120.0
@@ -65,7 +66,7 @@ def main(plan_file: Path) -> int:
 
 def play(plan: Plan) -> dict[str, Any]:
     """Play all days; returns the counts of minutes and readings."""
-    key = bytes.fromhex(plan.band_key)
+    key = band_key(plan.band_key)
     events = [Event(**event) for event in plan.events]
     people = [(w, band_token(key, w.serial), Person(plan.seed, w.number, w.district, events)) for w in plan.wearers]
     counts: Counter[str] = Counter()
@@ -75,7 +76,8 @@ def play(plan: Plan) -> dict[str, Any]:
             for district in sorted({w.district for w in plan.wearers})
         }
         for uplink in uplinks.values():
-            uplink.wait_for_consents(timeout=CONSENTS_S_MAX)
+            if not uplink.wait_for_consents(0, CONSENTS_S_MAX):
+                raise Fault("the broker did not give the consents in time: is it reachable?")
         for day in plan.days:
             for wearer, token, person in people:
                 for start, end in person.worn_spans(day):
@@ -111,7 +113,7 @@ def _send(uplink: Uplink, token: str, samples: Samples) -> None:
     table, _ = minute_table(signals_of(samples))
     readings: list[Reading] = table.readings(pseudonym)
     reports = [report_of(answer, pseudonym) for answer in samples.reports]
-    uplink.note_dropped(table.drops())
+    uplink.note_minutes(table.drops())
     uplink.accept(token, readings, reports)
 
 

@@ -3,6 +3,8 @@
 In: the retained consents, read anew on each connection before the first send. A broker sends retained messages after
 its SUBACK, and nothing in MQTT marks the last one; they are taken as read when none came for `quiet_s`. That may be
 too early on a slow line, and is safe: a row whose consent is not known is held back, not sent and not thrown away.
+They are read with QoS 0, since rumqttd gives a QoS 1 subscription only the first 100 of them (docs/adr/0004), and the
+subscription is then raised to QoS 1 for the changes, without having it all sent again (MQTT 5, 3.8.3.1).
 
 Out: the outbox's rows, oldest first, a bounded number in flight, each removed when its PUBACK is here; and the
 gateway's status, retained, with `online` false as last will. Connecting, waiting longer each time, and sending again
@@ -23,6 +25,7 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from contracts import wire
 from contracts.broker_url import BrokerAddress
@@ -34,6 +37,7 @@ STATUS_EVERY_S: Final = 30.0
 HOUSEKEEP_EVERY_S: Final = 10.0
 #: After the broker refused a message (by its ACL, mostly), wait this long before the next try.
 REFUSED_WAIT_S: Final = 30.0
+_SEND_NONE: Final = 2  # retain handling: what is retained is not sent again
 _log = logging.getLogger(__name__)
 
 
@@ -186,7 +190,7 @@ class Publisher:
         self._seen = set()
         self._connections += 1
         self._connected = True
-        client.subscribe(wire.CONSENTS_FILTER, qos=1)
+        client.subscribe(wire.CONSENTS_FILTER, qos=0)
 
     def _subscribe_answered(
         self, _client: mqtt.Client, _data: object, _mid: int, codes: list[ReasonCode], _properties: Properties | None
@@ -194,8 +198,9 @@ class Publisher:
         if any(code.is_failure for code in codes):
             self._tell("the broker does not let this gateway read the consents, so nothing may be sent: check its ACL")
             return
-        self._last_retained = time.monotonic()
-        self._subscribed = self._connections
+        if self._subscribed != self._connections:  # the first answer on this connection; the other raises the QoS
+            self._last_retained = time.monotonic()
+            self._subscribed = self._connections
         self._wake.set()
 
     def _message(self, _client: mqtt.Client, _data: object, message: mqtt.MQTTMessage) -> None:
@@ -277,6 +282,7 @@ class Publisher:
             self._on_synced(set(self._seen))
             self._rescan = True
             self._read = connection
+            self._client.subscribe(wire.CONSENTS_FILTER, options=SubscribeOptions(qos=1, retainHandling=_SEND_NONE))
             self._publish_status()
 
     def _settle(self) -> None:

@@ -18,7 +18,7 @@ from contracts.release import DERIVED, METHOD_VERSION, WITHHELD_REASON, Area, Bu
 
 #: Monday 23 November 2026, 09:00 in Utrecht.
 NOW = int(datetime(2026, 11, 23, 9, tzinfo=ZoneInfo(TIMEZONE)).timestamp())
-BAND_KEY = "a test's band key"
+BAND_KEY = "0123456789abcdef" * 2
 EVERYTHING = {purpose.value: [category.value for category in Category] for purpose in Purpose}
 CHOICES = {Purpose.DISTRICT_INDEX: (Category.HEART, Category.SELF_REPORT)}
 
