@@ -104,7 +104,7 @@ class Performance:
             self._house.analytics.make_plan(self._house.districts(), holds_from=self._times.first)
             self._keep()
         days = [day for day in self._times.days if timeline.midnight(day) >= self._kept.played_until]
-        played = [v for v in cast if v.number <= self._kept.volunteers]
+        played = [v for v in cast if v.number <= self._kept.volunteers and v.wears]
         if days and played:
             self._play(played, [timeline.midnight(day) for day in days])
         self._kept.played_until = timeline.midnight(self._times.until)
