@@ -149,7 +149,7 @@ class AirController(Controller):
         self._completed: defaultdict[int, int] = defaultdict(int)  # handle -> packets not yet reported to the host
         self._congested = False
         self._held: list[Connection] = []  # the senders' ends, once per packet that they still wait for
-        self._seen: set[tuple[hci.Address, bytes]] = set()
+        self._seen: dict[hci.Address, bytes] = {}  # what the duplicate filter has let through
 
     @property
     def listening(self) -> bool:
@@ -312,6 +312,7 @@ class AirController(Controller):
         self.link.forget(connection)
         self._handles.pop(connection.handle, None)
         self._completed.pop(connection.handle, None)
+        self._seen.pop(connection.peer_address, None)  # it was away, so it is news again
 
     def _report(self, event_type: int, address: hci.Address, data: bytes) -> None:
         report = hci.HCI_LE_Advertising_Report_Event.Report(
@@ -326,10 +327,9 @@ class AirController(Controller):
     def _duplicate(self, pdu: ll.AdvInd | ll.AdvExtInd) -> bool:
         if not self.filter_duplicates:
             return False
-        key = (pdu.advertiser_address, pdu.data)
-        if key in self._seen:
+        if self._seen.get(pdu.advertiser_address) == pdu.data:
             return True
         if len(self._seen) >= _SEEN_MAX:
             self._seen.clear()
-        self._seen.add(key)
+        self._seen[pdu.advertiser_address] = pdu.data
         return False

@@ -44,7 +44,7 @@ class FrameEncoder:
             np.rint(np.clip(np.nan_to_num(s.temp), -300, 300) * 100),
             profile.TEMPERATURE_UNKNOWN,
         ).astype(int)
-        ns = np.rint(np.nan_to_num(s.eda, nan=1e9) * 1000)
+        ns = np.rint(np.where(np.isfinite(s.eda), s.eda, profile.EDA_UNKNOWN) * 1000)
         self._eda = np.where(ns < profile.EDA_UNKNOWN, np.maximum(ns, 0), profile.EDA_UNKNOWN).astype(int).tolist()
 
     def at(self, tick: int, *, payload_bytes: int, final: bool = False) -> list[Frame]:

@@ -187,7 +187,12 @@ def _characteristic(kind: Kind, read: Callable[[Kind], bytes]) -> Characteristic
         value = CharacteristicValue(read=lambda _connection: read(kind))
         return Characteristic(kind.value, _READ | _NOTIFY, Characteristic.READABLE, value)
     properties = _INDICATE if kind is Kind.SELF_REPORT else _NOTIFY
-    return Characteristic(kind.value, properties, Characteristic.Permissions(0), b"")
+    return Characteristic(kind.value, properties, Characteristic.READABLE, CharacteristicValue(read=_not_to_be_read))
+
+
+def _not_to_be_read(_connection: Connection) -> bytes:
+    """Bumble does not look at the permission to read, so the value itself refuses."""
+    raise att.ATT_Error(att.ErrorCode.READ_NOT_PERMITTED)
 
 
 def _services(characteristics: dict[Kind, Characteristic[bytes]], serial: str) -> list[Service]:

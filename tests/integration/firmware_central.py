@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
 from bumble import hci
@@ -16,6 +16,12 @@ from firmware_sim.air import AirController, AirLink
 
 CCCD_NOTIFY, CCCD_INDICATE = 0x10, 0x20
 Frame = tuple[str, bytes]  # the characteristic's UUID as in profile.Kind, its value
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something to become true; the test's own deadline ends a wait in vain."""
+    while not condition():  # noqa: ASYNC110 - what is waited for belongs to others, who set no event
+        await asyncio.sleep(0.005)
 
 
 class Link:
@@ -72,7 +78,7 @@ class Central:
         enough = asyncio.Event()
 
         def on_advertisement(advertisement) -> None:
-            heard[advertisement.address] = bytes(advertisement.data_bytes)
+            heard[advertisement.address] = bytes(advertisement.data)
             if len(heard) >= bands:
                 enough.set()
 
