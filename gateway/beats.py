@@ -26,9 +26,10 @@ class BandBeats:
     def __init__(self) -> None:
         self._timing: BeatTiming | None = None
 
-    def timing(self, frame: BeatTiming) -> None:
+    def timing(self, frame: BeatTiming) -> str | None:
         """Remember it for the measurement that follows."""
         self._timing = frame
+        return None
 
     def measurement(self, frame: HeartRate) -> tuple[PlacedHeart | None, str | None]:
         """The placed measurement, and why it, or its beats, could not be used."""

@@ -76,9 +76,10 @@ class MinuteBuilder:
             "acc_sd", frame.time, frame.rate, sd
         )
 
-    def temperature(self, celsius: float | None) -> None:
+    def temperature(self, celsius: float | None) -> str | None:
         """A temperature, which has no time of its own: it belongs to the next frame that tells one."""
         self._temperature = celsius
+        return None
 
     def time(self, at: float) -> str | None:
         """The band tells its time (unix seconds)."""
