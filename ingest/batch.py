@@ -31,9 +31,9 @@ class Numbering:
         places = self._places
         return np.array([places.setdefault(name, len(places)) for name in names], np.int32)
 
-    def names(self) -> NDArray[np.object_]:
-        """[len] the names in the order of their places."""
-        return np.array(list(self._places), dtype=object)
+    def names(self) -> list[str]:
+        """The names in the order of their places."""
+        return list(self._places)
 
 
 def reading_columns(readings: Sequence[StoredReading], people: Numbering, districts: Numbering) -> Columns:

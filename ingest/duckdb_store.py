@@ -1,8 +1,8 @@
 """The store of readings on one DuckDB file: the embedded default. One process has the file; threads share it.
 
 A minute is one row, found by (person, minute). There is no primary key: an index on it costs more with every row
-(figures in docs/reference/ingest.md), while deleting a batch's keys by a join before the insert reads only the
-row groups whose minutes the batch touches. Persons and districts are numbers, their names stand once.
+(figures in docs/reference/ingest.md), while a MERGE joins the batch with only those row groups whose minutes it
+touches. Persons and districts are numbers, their names stand once.
 """
 
 from __future__ import annotations
@@ -49,15 +49,21 @@ _SCHEMA: Final = f"""
 """
 
 
-class _WriteLock:
-    """Held while the file is changed; one per file and process, since DuckDB lets a process open a file twice."""
+class _SharedFile:
+    """What all stores of one process on one file share, since DuckDB lets a process open a file more than once."""
 
     def __init__(self) -> None:
-        self.held = threading.Lock()
+        self.lock = threading.Lock()  # held while the file is changed; guards the ids too
+        self.ids: dict[str, dict[str, int]] = {"persons": {}, "districts": {}}  # table -> name -> id, as committed
+
+    def forget_ids(self) -> None:
+        """After a change that may not have come about, or that took names away."""
+        for known in self.ids.values():
+            known.clear()
 
 
-_LOCKS: Final[WeakValueDictionary[Path, _WriteLock]] = WeakValueDictionary()
-_LOCKS_GUARD: Final = threading.Lock()
+_SHARED: Final[WeakValueDictionary[Path, _SharedFile]] = WeakValueDictionary()
+_SHARED_GUARD: Final = threading.Lock()
 
 
 class DuckDBStore:
@@ -66,8 +72,8 @@ class DuckDBStore:
     def __init__(self, path: Path) -> None:
         """Open the file, or make it. Raises Fault, which says what to do."""
         self._path = path.resolve()
-        with _LOCKS_GUARD:
-            self._lock = _LOCKS.setdefault(self._path, _WriteLock())
+        with _SHARED_GUARD:
+            self._shared = _SHARED.setdefault(self._path, _SharedFile())
         self._closed = False
         self._connection = self._open()
 
@@ -83,11 +89,10 @@ class DuckDBStore:
         reading_batch = reading_columns(readings, people, places)
         report_batch = report_columns(reports, people, places, offset=len(readings))
         with self._change() as cursor:
-            persons, districts = _adopt(cursor, "persons", people), _adopt(cursor, "districts", places)
-            if readings:
-                _replace(cursor, "readings", "minute", reading_batch, persons, districts)
-            if reports:
-                _replace(cursor, "reports", "answered_at", report_batch, persons, districts)
+            persons, districts = (self._ids(cursor, "persons", people), self._ids(cursor, "districts", places))
+            for table, key, batch in (("readings", "minute", reading_batch), ("reports", "answered_at", report_batch)):
+                if len(batch[key]):
+                    _merge(cursor, table, key, batch, persons, districts)
 
     def readings(self, start: int, end: int, *, rows_max: int = 2_000_000) -> Iterator[ReadingColumns]:
         """Chunks in the order of pseudonyms, read within one snapshot; memory holds one chunk (92 bytes a row)."""
@@ -193,6 +198,7 @@ class DuckDBStore:
                     f"DELETE FROM {table} WHERE person = (SELECT id FROM persons WHERE name = ?)", [pseudonym]
                 )
             cursor.execute("DELETE FROM persons WHERE name = ?", [pseudonym])
+            self._shared.ids["persons"].pop(pseudonym, None)
         return held
 
     def expire(self, now: float) -> Holdings:
@@ -205,13 +211,31 @@ class DuckDBStore:
                 cursor.execute(
                     "DELETE FROM persons WHERE id NOT IN (SELECT person FROM readings UNION SELECT person FROM reports)"
                 )
+                self._shared.forget_ids()
         return Holdings(readings, reports)
 
     def close(self) -> None:
         """Let go of the file. Repeatable."""
-        with self._lock.held:
+        with self._shared.lock:
             self._closed = True
             self._connection.close()
+
+    def _ids(self, cursor: duckdb.DuckDBPyConnection, table: str, numbering: Numbering) -> NDArray[np.int32]:
+        """[n] the ids of these names in `persons` or `districts`; new names are given one."""
+        known = self._shared.ids[table]
+        names = numbering.names()
+        missing = [name for name in names if name not in known]
+        if missing:
+            wanted = "SELECT unnest($names) AS name"
+            cursor.execute(
+                f"INSERT INTO {table} (name) SELECT name FROM ({wanted}) WHERE name NOT IN (SELECT name FROM {table})",
+                {"names": missing},
+            )
+            found = cursor.execute(
+                f"SELECT name, id FROM {table} WHERE name IN (SELECT name FROM ({wanted}))", {"names": missing}
+            )
+            known.update(found.fetchall())
+        return np.array([known[name] for name in names], np.int32)
 
     def _open(self) -> duckdb.DuckDBPyConnection:
         config = {
@@ -241,8 +265,13 @@ class DuckDBStore:
     @contextmanager
     def _change(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """A cursor in a transaction of its own, the only one that changes the file."""
-        with self._lock.held, self._transaction() as cursor:
-            yield cursor
+        with self._shared.lock:
+            try:
+                with self._transaction() as cursor:
+                    yield cursor
+            except BaseException:
+                self._shared.forget_ids()
+                raise
 
     @contextmanager
     def _transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -265,7 +294,7 @@ class DuckDBStore:
             raise StoreUnavailable(f"DuckDB: {type(fault).__name__}") from None  # its text can hold values
 
     def _reopen(self) -> None:
-        with _LOCKS_GUARD:
+        with _SHARED_GUARD:
             if not self._closed:
                 self._connection.close()
                 try:
@@ -288,16 +317,7 @@ def _why_not_opened(path: Path, text: str) -> str:
     return f"{path} cannot be opened for writing: see to the rights on {path.parent}, or name another file"
 
 
-def _adopt(cursor: duckdb.DuckDBPyConnection, table: str, numbering: Numbering) -> NDArray[np.int32]:
-    """[n] the ids of these names in `persons` or `districts`; new names are given one."""
-    cursor.register("batch", {"name": numbering.names(), "place": np.arange(len(numbering), dtype=np.int32)})
-    cursor.execute(f"INSERT INTO {table} (name) SELECT name FROM batch WHERE name NOT IN (SELECT name FROM {table})")
-    found = cursor.execute(f"SELECT t.id FROM batch b JOIN {table} t ON t.name = b.name ORDER BY b.place").fetchnumpy()
-    cursor.unregister("batch")
-    return np.asarray(found["id"], np.int32)
-
-
-def _replace(
+def _merge(
     cursor: duckdb.DuckDBPyConnection,
     table: str,
     key: str,
@@ -305,12 +325,16 @@ def _replace(
     persons: NDArray[np.int32],
     districts: NDArray[np.int32],
 ) -> None:
-    """Put a batch into a table: rows with the same (person, `key`) make room for it first."""
+    """Put a batch into a table; a row with the same (person, `key`) is replaced.
+
+    One statement: each call hands Python's lock to the network thread, and waits milliseconds to have it back.
+    """
     batch = {**batch, "person": persons[batch["person"]], "district": districts[batch["district"]]}
     cursor.register("batch", batch)
-    cursor.execute(f"DELETE FROM {table} USING batch b WHERE {table}.person = b.person AND {table}.{key} = b.{key}")
-    cursor.execute(f"INSERT INTO {table} BY NAME SELECT * FROM batch")
-    cursor.unregister("batch")
+    cursor.execute(
+        f"MERGE INTO {table} t USING batch b ON t.person = b.person AND t.{key} = b.{key}"
+        " WHEN MATCHED THEN UPDATE BY NAME WHEN NOT MATCHED THEN INSERT BY NAME"
+    )
 
 
 def _names(cursor: duckdb.DuckDBPyConnection, table: str) -> tuple[str, ...]:
