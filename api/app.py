@@ -111,6 +111,11 @@ class Registry:
         )
 
 
+def registry_from_settings() -> Registry:
+    """The registry that the settings name, for commands. Raises Fault or UsageFault."""
+    return Registry(read_settings(), clock=SystemClock())
+
+
 @contextlib.contextmanager
 def build(
     settings: Settings,

@@ -7,9 +7,8 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from api.app import Registry
+from api.app import registry_from_settings
 from api.ledger import LedgerRefusal
-from api.settings import read_settings
 from contracts.ports import Fault, SystemClock
 
 
@@ -25,7 +24,7 @@ def add_district_arguments(parser: argparse.ArgumentParser) -> None:
 def run_districts(args: argparse.Namespace) -> int:
     """Import or list districts. Raises Fault or UsageFault."""
     clock = SystemClock()
-    registry = Registry(read_settings(), clock=clock)
+    registry = registry_from_settings()
     if args.district_command == "import":
         year = args.boundary_year or datetime.fromtimestamp(clock.now(), UTC).year
         found = registry.districts.import_file(
@@ -39,15 +38,15 @@ def run_districts(args: argparse.Namespace) -> int:
 
 
 def add_band_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `wijkpols bands`."""
+    """The options of `wijkpols volunteers`."""
     commands = parser.add_subparsers(dest="band_command", required=True)
-    add = commands.add_parser("add", help="register bands; prints a claim code for each, once")
+    add = commands.add_parser("add-bands", help="register bands; prints a claim code for each, once")
     add.add_argument("serial", nargs="+", help="the band's serial number, like WP-000001")
 
 
 def run_bands(args: argparse.Namespace) -> int:
     """Register bands. Raises Fault or UsageFault."""
-    registry = Registry(read_settings(), clock=SystemClock())
+    registry = registry_from_settings()
     for serial in args.serial:
         try:
             code = registry.ledger.add_band(serial)
@@ -65,7 +64,7 @@ def add_consent_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_consent(_args: argparse.Namespace) -> int:
     """Verify the ledger. Raises Fault where it is not as it was written."""
-    fault = Registry(read_settings(), clock=SystemClock()).ledger.verify()
+    fault = registry_from_settings().ledger.verify()
     if fault is not None:
         raise Fault(f"the consent ledger was changed at {fault}: restore it from a backup and find out how")
     _say("the consent ledger is as it was written")

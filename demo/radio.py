@@ -34,7 +34,7 @@ class Radio:
 
     def __init__(self, plan: RadioPlan, *, broker_url: str, band_key: str, folder: Path, logs: Path) -> None:
         self._plan = plan
-        words = ["bands", "--radio", "tcp-server:127.0.0.1:0", "--speed", f"{plan.speed:g}", "--exit-when-done"]
+        words = ["bands", "--radio", "tcp-server:127.0.0.1:0", "--speed", f"{plan.speed:g}"]
         self._bands = Child("bands", [*words, *plan.words], env={}, logs=logs)
         self._settings = {
             "WIJKPOLS_BROKER_URL": broker_url,
