@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, cast
 
 from bumble import att, core, gatt, hci
@@ -20,7 +20,9 @@ from firmware_sim.profile import PERSONAL, Kind
 ADVERTISING_MS: Final = 100.0
 #: Packets that may be on their way before a sender must wait; the controller itself holds 64.
 IN_FLIGHT_MAX: Final = 32
-CONFIRMATION_S: Final = 10.0  # how long an indication may stay unconfirmed
+#: A band that runs faster than the world makes sure of its central after so many notifications.
+FOLLOWED_EVERY: Final = 32
+ANSWER_S: Final = 10.0  # how long a central may take to confirm an indication, or to answer
 _NOTIFICATION: Final = struct.Struct("<BH")
 _READ: Final = Characteristic.Properties.READ
 _NOTIFY: Final = Characteristic.Properties.NOTIFY
@@ -32,10 +34,14 @@ class Peripheral:
     """One band on the air. One central at a time; notifies and indicates only what that central subscribed to.
 
     `read` gives the value of a readable characteristic when it is asked for: TEMPERATURE, CURRENT_TIME and BATTERY.
+    `hurried`: it will send far more than a real band does. Between the band's and the central's stacks lie sockets that
+    hold tens of thousands of frames; a central that is slower than its bands would be seconds behind, and could not
+    even connect to another one in time. So a hurried band asks the central something small after each 32
+    notifications, and goes on when the answer has come: ATT answers in order, so by then all of them were taken.
     Use as an async context manager: it advertises inside, and is off the air after.
     """
 
-    def __init__(self, *, link: AirLink, serial: str, read: Callable[[Kind], bytes]) -> None:
+    def __init__(self, *, link: AirLink, serial: str, read: Callable[[Kind], bytes], hurried: bool = False) -> None:
         self._link = link
         self._controller = AirController("band", link=link)
         self._device = Device(
@@ -55,6 +61,8 @@ class Peripheral:
         self._subscribed: frozenset[int] = frozenset()  # value handles
         self._flow = asyncio.Event()  # a packet was taken, or the link was lost
         self._changed = asyncio.Event()  # a link or a subscription came or went
+        self._hurried = hurried
+        self._unfollowed = 0  # notifications since the central last answered
         self._off = False
         self._restart: asyncio.Task[None] | None = None
 
@@ -99,6 +107,7 @@ class Peripheral:
             return False
         pdu = _NOTIFICATION.pack(att.Opcode.ATT_HANDLE_VALUE_NOTIFICATION, handle) + value
         self._device.send_l2cap_pdu(self._connection.handle, att.ATT_CID, pdu)
+        self._unfollowed += 1
         return True
 
     async def indicate(self, kind: Kind, value: bytes) -> bool:
@@ -106,23 +115,15 @@ class Peripheral:
         connection = self._connection
         if connection is None or not self.subscribed(kind):
             return False
-        sending = asyncio.ensure_future(
-            self._device.gatt_server.indicate_subscriber(connection, self._characteristics[kind], value)
+        return await self._answered(
+            connection, self._device.gatt_server.indicate_subscriber(connection, self._characteristics[kind], value)
         )
-        lost = asyncio.ensure_future(self._lost(connection))
-        try:
-            await asyncio.wait((sending, lost), timeout=CONFIRMATION_S, return_when=asyncio.FIRST_COMPLETED)
-            return sending.done() and sending.exception() is None
-        finally:
-            for task in (sending, lost):
-                task.cancel()
-            await asyncio.gather(sending, lost, return_exceptions=True)
 
-    async def room(self, *, below: int = IN_FLIGHT_MAX) -> None:
-        """Wait until fewer than `below` packets are on their way, or the link is lost."""
-        while self._connection is not None and self._queue.pending >= below:
-            self._flow.clear()
-            await self._flow.wait()
+    async def room(self) -> None:
+        """Wait until there is room to send, or the link is lost."""
+        await self._sent(below=IN_FLIGHT_MAX)
+        if self._hurried and self._unfollowed >= FOLLOWED_EVERY:
+            await self._followed()
 
     async def changed(self, *, within_s: float | None = None) -> bool:
         """Wait for a link or a subscription to come or go; False when none did in time."""
@@ -139,7 +140,8 @@ class Peripheral:
         if self._off:
             return
         if deliver:
-            await self.room(below=1)
+            await self._sent(below=1)
+            await self._followed()
         self._off = True
         if self._restart is not None:
             await self._restart
@@ -156,6 +158,7 @@ class Peripheral:
 
     def _on_connection(self, connection: Connection) -> None:
         self._connection = connection
+        self._unfollowed = 0
         self._subscribed = frozenset()
         connection.on(Connection.EVENT_DISCONNECTION, lambda _reason: self._on_disconnection())
         self._changed.set()
@@ -175,6 +178,34 @@ class Peripheral:
         change = {characteristic.handle}
         self._subscribed = self._subscribed | change if wanted else self._subscribed - change
         self._changed.set()
+
+    async def _sent(self, *, below: int) -> None:
+        """Until fewer than `below` packets are on their way to the central's controller, or the link is lost."""
+        while self._connection is not None and self._queue.pending >= below:
+            self._flow.clear()
+            await self._flow.wait()
+
+    async def _followed(self) -> None:
+        """Until the central has taken all that was sent: it is asked for its name, whatever it is."""
+        self._unfollowed = 0
+        connection = self._connection
+        if connection is not None:
+            question = att.ATT_Read_By_Type_Request(
+                starting_handle=0x0001, ending_handle=0xFFFF, attribute_type=gatt.GATT_DEVICE_NAME_CHARACTERISTIC
+            )
+            await self._answered(connection, connection.gatt_client.send_request(question))
+
+    async def _answered(self, connection: Connection, asking: Coroutine[Any, Any, Any]) -> bool:
+        """Whether the central answered in time; a lost link ends the wait (Bumble alone would not notice it)."""
+        answer = asyncio.ensure_future(asking)
+        lost = asyncio.ensure_future(self._lost(connection))
+        try:
+            await asyncio.wait((answer, lost), timeout=ANSWER_S, return_when=asyncio.FIRST_COMPLETED)
+            return answer.done() and not answer.cancelled() and answer.exception() is None
+        finally:
+            for task in (answer, lost):
+                task.cancel()
+            await asyncio.gather(answer, lost, return_exceptions=True)
 
     async def _lost(self, connection: Connection) -> None:
         while self._connection is connection:

@@ -2,11 +2,11 @@
 
     waiting -> playing <-> between two spans -> finishing -> off
 
-*Waiting*: the clock stands at the first second until a central has subscribed to something personal, and 0.3 s have
-passed without another subscription. *Playing*: at each second of the band's clock it sends the frames of the second
-that ended. Without a link the clock goes on and what would have been sent is lost; at the link's own pace (speed
-None) there is no clock without a link, so the band waits for the next one. *Finishing*: the last frames, a Current Time
-past the last sample, and when all is delivered the band hangs up and leaves the air.
+*Waiting*: the clock stands at the first second until a central has subscribed to something personal, and 0.3 s (1 s at
+a speed above 1) have passed without another subscription. *Playing*: at each second of the band's clock it sends the
+frames of the second that ended. Without a link the clock goes on and what would have been sent is lost; at the link's
+own pace (speed None) there is no clock without a link, so the band waits for the next one. *Finishing*: the last
+frames, a Current Time past the last sample, and when all is delivered the band hangs up and leaves the air.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ from firmware_sim.peripheral import Peripheral
 from firmware_sim.physiology import Source, minutes_touched
 from firmware_sim.profile import Kind
 
+#: A band waits so long for another subscription before it begins; in a hurry longer, for each second lost then is many
+#: of its own, and its central may be busy with other bands.
 SETTLE_S: Final = 0.3
+SETTLE_HURRIED_S: Final = 1.0
 #: Signals are taken from the source and encoded in parts of so many seconds, to bound memory.
 ENCODED_S: Final = 60 * PART_S
 #: Unconfirmed answers are kept for the next link, so many at most.
@@ -37,9 +40,7 @@ class Wristband:
     `speed`: seconds of the band's clock per second of the world; None for as fast as the link takes it.
     """
 
-    def __init__(
-        self, *, link: AirLink, serial: str, source: Source, speed: float | None = 1.0, settle_s: float = SETTLE_S
-    ) -> None:
+    def __init__(self, *, link: AirLink, serial: str, source: Source, speed: float | None = 1.0) -> None:
         if speed is not None and speed <= 0:
             raise ValueError("a band's speed is above 0, or None")
         self._source = source
@@ -47,13 +48,14 @@ class Wristband:
         if not self._spans:
             raise ValueError("a band needs a span to play")
         self._speed = speed
-        self._settle_s = settle_s
+        hurried = speed is None or speed > 1
+        self._settle_s = SETTLE_HURRIED_S if hurried else SETTLE_S
         self._start = self._now = self._spans[0][0]
         self._temperature = profile.temperature(profile.TEMPERATURE_UNKNOWN)
         self._battery = BATTERY_FULL
         self._answers: deque[bytes] = deque(maxlen=ANSWERS_MAX)
         self._began = 0.0  # loop time at which the band's clock stood at _start
-        self.peripheral = Peripheral(link=link, serial=serial, read=self._read)
+        self.peripheral = Peripheral(link=link, serial=serial, read=self._read, hurried=hurried)
         self.frames_sent = 0
 
     @property

@@ -22,6 +22,7 @@ from firmware_sim.adapter import RadioFault, RadioUsageFault, open_adapter
 from firmware_sim.air import AirController, AirLink
 from firmware_sim.app import Bands, Worn
 from firmware_sim.frames import FrameEncoder
+from firmware_sim.peripheral import Peripheral
 from firmware_sim.physiology import Samples, Source
 from firmware_sim.profile import Kind
 from firmware_sim.recording import Recording
@@ -303,9 +304,9 @@ def test_a_second_client_gets_the_adapter_and_finds_the_band_advertising(kind: s
     within(run())
 
 
-def test_a_client_that_does_not_read_slows_its_band_and_loses_nothing():
+def test_a_client_that_stops_reading_stops_its_band_at_once_and_loses_nothing():
     async def run() -> None:
-        source = wearing(minutes=200)
+        source = wearing(minutes=100)
         async with Bands([Worn("WP-000001", source)], radio="tcp-server:127.0.0.1:0", speed=None) as bands:
             (band,) = bands.wristbands
             async with central_by(bands.radio) as central:
@@ -314,17 +315,55 @@ def test_a_client_that_does_not_read_slows_its_band_and_loses_nothing():
                 await link.subscribe()
                 transport = central.device.host.hci_sink.transport
                 transport.pause_reading()
-                stalled = -1
-                while stalled != band.frames_sent:  # until the sockets are full and the band waits
-                    stalled = band.frames_sent
-                    await asyncio.sleep(0.5)
-                assert stalled < 31_000
+                await asyncio.sleep(2)
+                assert band.frames_sent < 50
+                assert link.frames == []
                 transport.resume_reading()
                 await bands.done()
                 await link.lost.wait()
                 signals = [frame for frame in link.frames if frame[0] != Kind.BATTERY.value]
-                assert signals == expected(source.samples(START, START + 12_000))
-                assert link.of(Kind.BATTERY.value) == [b"\x63", b"\x62", b"\x61"]
+                assert signals == expected(source.samples(START, START + 6000))
+                assert link.of(Kind.BATTERY.value) == [b"\x63"]
+
+    within(run())
+
+
+def test_an_adapter_whose_client_does_not_read_holds_its_senders_back():
+    """Without the band's own question to its central: the sockets fill, and then nothing is completed."""
+    count = 60_000
+
+    async def run() -> None:
+        air = AirLink()
+        adapter = await open_adapter("tcp-server:127.0.0.1:0", link=air)
+        sent = 0
+
+        async def flood(band: Peripheral) -> None:
+            nonlocal sent
+            while sent < count:
+                await band.room()
+                band.notify(Kind.BEAT_TIMING, struct.pack("<I", sent).ljust(200, b"."))
+                sent += 1
+
+        async with (
+            Peripheral(link=air, serial="WP-000001", read=lambda _kind: b"") as band,
+            central_by(adapter.radio) as central,
+        ):
+            link = await central.connect_any()
+            await link.discover()
+            await link.subscribe([Kind.BEAT_TIMING.value])
+            transport = central.device.host.hci_sink.transport
+            transport.pause_reading()
+            flooding = asyncio.create_task(flood(band))
+            held = -1
+            while held != sent:
+                held = sent
+                await asyncio.sleep(0.5)
+            assert held < count
+            transport.resume_reading()
+            await flooding
+            await until(lambda: len(link.frames) == count)
+            assert [struct.unpack_from("<I", value)[0] for _, value in link.frames] == list(range(count))
+        await adapter.close()
 
     within(run(), 60)
 
