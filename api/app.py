@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
-import importlib
 import logging
 import secrets
 import signal
@@ -22,17 +21,19 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, Response
 
+from analytics.release_log import ReleaseLog
 from api.access_log import AccessLog
 from api.citizen import district_routes, openness_routes, page_routes, release_routes
 from api.consent_publisher import ConsentPublisher
 from api.districts import Districts
-from api.http_headers import CommonHeaders, is_api_path, put_headers
+from api.http_headers import CommonHeaders, is_api_path
 from api.ledger import Ledger
+from api.middleware import BodyLimit, LastResort
 from api.notices import Notices
 from api.openapi import describe
 from api.outbox import ConsentOutbox
 from api.parts import Parts
-from api.problems import add_problem_handlers, problem_response
+from api.problems import add_problem_handlers, http_problem
 from api.registry import open_registry
 from api.settings import Settings, read_settings
 from api.sources import ReleaseSource
@@ -43,7 +44,6 @@ from contracts.consent import band_key
 from contracts.ports import Clock, Fault, ReadingStore, SystemClock
 
 _LOG = logging.getLogger(__name__)
-_BODY_BYTES_MAX: Final = 65_536
 _STOP_SECONDS: Final = 5
 
 
@@ -75,9 +75,9 @@ def create_app(
     app.state.parts = parts
     app.include_router(page_routes.router)
     app.mount("/v1", _api(parts))
-    app.add_exception_handler(HTTPException, _page_error)
-    app.add_exception_handler(RequestValidationError, _page_error)
-    app.add_exception_handler(Exception, _page_error)
+    app.add_exception_handler(HTTPException, _error)
+    app.add_exception_handler(RequestValidationError, _error)
+    app.add_middleware(LastResort, answer=_error)
     app.add_middleware(CommonHeaders, https=settings.public_url.startswith("https://"))
     return app
 
@@ -146,12 +146,14 @@ def build(
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A bound socket, so that a port in use is told before anything starts. Raises Fault."""
+    """A listening socket, so that a port in use is told before anything starts. Raises Fault."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
+    # The protocol is named, for asyncio switches Nagle's algorithm off only then: 40 ms for each answer otherwise.
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))
+        bound.listen(128)
     except OSError as fault:
         bound.close()
         if fault.errno == errno.EADDRINUSE:
@@ -188,7 +190,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         registry = Registry(settings, clock=SystemClock())
         with (
-            build(settings, releases=_release_log(registry.engine), registry=registry) as app,
+            build(settings, releases=ReleaseLog(registry.engine), registry=registry) as app,
             listen(settings.api_host, settings.api_port) as bound,
         ):
             host, port = bound.getsockname()[:2]
@@ -199,16 +201,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _release_log(engine: Engine) -> ReleaseSource:
-    module = importlib.import_module("analytics.release_log")
-    log: ReleaseSource = module.ReleaseLog(engine)
-    return log
-
-
 def _api(parts: Parts) -> FastAPI:
-    api = FastAPI(
-        openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False, max_body_size=_BODY_BYTES_MAX
-    )
+    api = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     api.state.parts = parts
     for module in (district_routes, release_routes, openness_routes, volunteer_routes):
         api.include_router(module.router)
@@ -219,21 +213,21 @@ def _api(parts: Parts) -> FastAPI:
         return JSONResponse(document)
 
     add_problem_handlers(api)
+    api.add_middleware(BodyLimit)
+    api.add_middleware(LastResort, answer=_error)
     api.add_middleware(
         CORSMiddleware, allow_origins=["*"], allow_methods=["GET"], expose_headers=["API-Version", "Link"]
     )
     return api
 
 
-def _page_error(request: Request, fault: Exception) -> Response:
+def _error(request: Request, fault: Exception) -> Response:
     status = fault.status_code if isinstance(fault, HTTPException) else 500
     if isinstance(fault, RequestValidationError):
         status = 404
     if is_api_path(request.url.path):
-        return problem_response(status, "There is nothing here. The addresses are in /v1/openapi.json.")
-    response = page_routes.not_found(request.app.state.parts, request.url.path, status)
-    put_headers(response.headers, request.url.path, https=request.url.scheme == "https")
-    return response
+        return http_problem(status)
+    return page_routes.not_found(request.app.state.parts, request.url.path, status)
 
 
 def _installation(engine: Engine) -> str:

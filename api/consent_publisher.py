@@ -53,8 +53,8 @@ class ConsentPublisher:
         self._outbox = outbox
         self._wake = threading.Event()
         self._stopping = threading.Event()
-        self._say_all = threading.Event()
-        self._connections = 0
+        self._connections = 0  # counted by paho's thread
+        self._said_in = 0  # the connection in which everything was published
         self._acks: queue.SimpleQueue[tuple[int, bool]] = queue.SimpleQueue()  # bounded by _BATCH
         self._received: queue.Queue[_Received] = queue.Queue(maxsize=2 * _UNACKED_MAX)
         self._gateways: dict[str, wire.GatewayStatus] = {}
@@ -93,9 +93,12 @@ class ConsentPublisher:
         """Whether the broker has acknowledged everything, waiting at most so long."""
         deadline = time.monotonic() + seconds
         self._wake.set()
-        while not (done := self._outbox.empty() and not self._say_all.is_set()) and time.monotonic() < deadline:
+        while not (done := self._all_sent()) and time.monotonic() < deadline:
             time.sleep(0.02)
         return done
+
+    def _all_sent(self) -> bool:
+        return self.connected() and self._said_in == self._connections and self._outbox.empty()
 
     def gateways(self) -> list[wire.GatewayStatus]:
         """What each gateway last said of itself, by name."""
@@ -105,7 +108,7 @@ class ConsentPublisher:
 
     def _new_client(self, client_id: str) -> mqtt.Client:
         client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=mqtt.MQTTv5, manual_ack=True)
-        client.reconnect_delay_set(min_delay=1, max_delay=10)
+        client.reconnect_delay_set(min_delay=1, max_delay=5)
         client.max_inflight_messages_set(_BATCH)
         if self._address.username is not None:
             client.username_pw_set(self._address.username, self._address.password)
@@ -128,7 +131,6 @@ class ConsentPublisher:
         client.subscribe(
             [(wire.ERASURES_FILTER, SubscribeOptions(qos=1)), (wire.STATUS_FILTER, SubscribeOptions(qos=0))]
         )
-        self._say_all.set()
         self._wake.set()
 
     def _on_connect_fail(self, _client: mqtt.Client, _userdata: Any) -> None:
@@ -192,11 +194,11 @@ class ConsentPublisher:
                 self._client.ack(received.mid, received.qos)
 
     def _publish_due(self) -> None:
-        if self._say_all.is_set():
-            self._say_all.clear()  # first: a new connection while we are at it sets it again
+        connection = self._connections
+        if self._said_in != connection:
             if not self._publish_all():
-                self._say_all.set()
                 return
+            self._said_in = connection
         while page := self._outbox.unsent(limit=_BATCH):
             if not self._publish(page):
                 return

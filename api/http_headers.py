@@ -39,20 +39,16 @@ class CommonHeaders:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                put_headers(MutableHeaders(scope=message), scope["path"], https=self._https)
+                headers = MutableHeaders(scope=message)
+                headers["API-Version"] = API_VERSION
+                headers["Content-Security-Policy"] = _API_POLICY if is_api_path(scope["path"]) else _PAGE_POLICY
+                for name, value in _ALWAYS.items():
+                    headers[name] = value
+                if self._https:
+                    headers["Strict-Transport-Security"] = "max-age=31536000"
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
-
-
-def put_headers(headers: MutableHeaders, path: str, *, https: bool) -> None:
-    """Put the headers on one answer."""
-    headers["API-Version"] = API_VERSION
-    headers["Content-Security-Policy"] = _API_POLICY if is_api_path(path) else _PAGE_POLICY
-    for name, value in _ALWAYS.items():
-        headers[name] = value
-    if https:
-        headers["Strict-Transport-Security"] = "max-age=31536000"
 
 
 def is_api_path(path: str) -> bool:

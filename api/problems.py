@@ -54,18 +54,17 @@ _DETAILS: Final = {
     401: "Send the bearer token that you got when you enrolled.",
     404: "There is nothing here. The addresses are in /v1/openapi.json and have no slash at the end.",
     405: "This address does not know this method; see /v1/openapi.json.",
-    413: "The request is too large.",
+    500: "Something went wrong here. It was written down, without what you sent.",
     415: "Send JSON, with Content-Type: application/json.",
 }
 
 
 def add_problem_handlers(app: FastAPI) -> None:
-    """Answer every error of this application with a problem."""
+    """Answer every error that is foreseen with a problem; the rest is `middleware.LastResort`'s."""
     app.add_exception_handler(Problem, _own)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(SQLAlchemyError, _registry)
-    app.add_exception_handler(Exception, _unexpected)
 
 
 def _own(_request: Request, fault: Exception) -> Response:
@@ -73,10 +72,15 @@ def _own(_request: Request, fault: Exception) -> Response:
     return problem_response(fault.status, fault.detail, kind=fault.kind, headers=fault.headers)
 
 
+def http_problem(status: int, headers: dict[str, str] | None = None) -> Response:
+    """The problem that belongs to a status code."""
+    detail = _DETAILS.get(status, HTTPStatus(status).description or "This cannot be done.")
+    return problem_response(status, detail, headers=headers)
+
+
 def _http(_request: Request, fault: Exception) -> Response:
     assert isinstance(fault, HTTPException)  # noqa: S101
-    detail = _DETAILS.get(fault.status_code, HTTPStatus(fault.status_code).description or "This cannot be done.")
-    return problem_response(fault.status_code, detail, headers=dict(fault.headers or {}))
+    return http_problem(fault.status_code, dict(fault.headers or {}))
 
 
 def _validation(_request: Request, fault: Exception) -> Response:
@@ -96,8 +100,3 @@ def _place(error: dict[str, Any]) -> str:
 def _registry(_request: Request, fault: Exception) -> Response:
     _LOG.error("the registry is not there: %s", type(fault).__name__)
     return problem_response(503, "The registry cannot be reached now. Try again later.", headers={"Retry-After": "10"})
-
-
-def _unexpected(_request: Request, fault: Exception) -> Response:
-    _LOG.error("a request failed: %s", type(fault).__name__, exc_info=fault)
-    return problem_response(500, "Something went wrong here. It was written down, without what you sent.")
