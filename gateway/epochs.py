@@ -24,6 +24,8 @@ BEATS_MIN: Final = 15
 SHARE_MIN: Final = 0.25
 #: RMSSD, SDNN and skin conductance responses need half of the minute.
 COVERAGE_MIN: Final = 0.5
+#: Skin changes slowly and is told once in ten seconds: two samples, a third of the minute.
+TEMPERATURES_MIN: Final = 2
 RR_LOW_S, RR_HIGH_S = 0.3, 2.0
 MALIK_SHARE: Final = 0.2
 #: Beats are adjacent when the interval begins at the beat before, within this. The band's clock and its intervals are
@@ -122,7 +124,7 @@ def minute_table(signals: Signals, scr_state: ScrState | None = None) -> tuple[M
         fields["scr"], scr_state = skin_responses(eda, scr_state)
         fields["scr"][known_share(eda) < COVERAGE_MIN] = np.nan
     if signals.skin_temp is not None:
-        fields["skin_temp"] = _mean(_on_skin(signals.skin_temp, off_skin, heard), known_min=1)
+        fields["skin_temp"] = _mean(_on_skin(signals.skin_temp, off_skin, heard), known_min=TEMPERATURES_MIN)
     if signals.acc_mean is not None and signals.acc_sd is not None:
         mean = _on_skin(signals.acc_mean, off_skin, heard)
         sd = _on_skin(signals.acc_sd, off_skin, heard)

@@ -77,14 +77,20 @@ class MinuteBuilder:
         )
 
     def temperature(self, celsius: float | None) -> str | None:
-        """A temperature, which has no time of its own: it belongs to the next frame that tells one."""
+        """A temperature, which has no time of its own: it is that of the second before the Current Time that follows."""
         self._temperature = celsius
         return None
 
     def time(self, at: float) -> str | None:
-        """The band tells its time (unix seconds)."""
-        fault = self._open_at(at)
+        """The band tells its time (unix seconds): it closes minutes, and opens none, since nothing was measured."""
+        celsius, self._temperature = self._temperature, None
+        if self._first is None:
+            return None
+        fault = self._misplaced(at)
         if fault is None:
+            measured = at - 1  # the profile sends it when the second has ended
+            if celsius is not None and (opened := self._open.get(_minute(measured))) is not None:
+                opened.temperature[int(measured) % MINUTE_S] = celsius
             self._close_before(_minute(at - GRACE_S))
         return fault
 
@@ -126,6 +132,13 @@ class MinuteBuilder:
 
     def _open_at(self, at: float) -> str | None:
         """Open the minute of a frame's time, or say why it cannot be."""
+        fault = self._misplaced(at)
+        if fault is None:
+            self._open.setdefault(_minute(at), _OpenMinute())
+        return fault
+
+    def _misplaced(self, at: float) -> str | None:
+        """Why a time cannot be that of a minute which is open or to come; the first one heard sets the beginning."""
         minute = _minute(at)
         now = self._clock.now()
         if not now - BEHIND_S_MAX <= at <= now + AHEAD_S_MAX or (self._first is not None and minute < self._first):
@@ -135,16 +148,11 @@ class MinuteBuilder:
             return CLOCK
         if self._first is None:
             self._first = self._next = minute
-        if minute < self._next:
-            return LATE
-        opened = self._open.setdefault(minute, _OpenMinute())
-        if self._temperature is not None:
-            opened.temperature[int(at) % MINUTE_S] = self._temperature
-            self._temperature = None
-        return None
+        return LATE if minute < self._next else None
 
     def _close_before(self, end: int) -> None:
-        while self._next < end:
+        # A gap is one when something after it was heard; until then the band may just have ended.
+        while self._open and self._next < end:
             opened = self._open.pop(self._next, None)
             if opened is None:
                 heard = min((minute for minute in self._open if minute < end), default=end)

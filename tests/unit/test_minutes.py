@@ -139,15 +139,28 @@ def test_a_change_of_rate_within_a_minute_is_rejected():
     assert minutes.eda(Eda(time=START + 1, rate=8, nano_siemens=(1000,) * 8)) == "rate"
 
 
-def test_a_temperature_belongs_to_the_time_that_follows_it():
+def test_a_temperature_is_that_of_the_second_before_the_time_that_follows_it():
     minutes = builder()
     hear(minutes, START, 60)
-    minutes.temperature(31.5)
-    minutes.time(START + 60)
+    for at in (START + 50, START + 60):
+        minutes.temperature(31.5)
+        assert minutes.time(at) is None
     minutes.flush()
-    tables, _ = minutes.take()
-    assert np.isnan(tables[0].fields["skin_temp"][0])
-    assert tables[1].fields["skin_temp"][0] == 31.5
+    tables, dropped = minutes.take()
+    assert [table.fields["skin_temp"][0] for table in tables] == [31.5]
+    assert dropped == {}
+
+
+def test_a_clock_that_ticks_on_without_a_measurement_opens_no_minute():
+    minutes = builder()
+    assert minutes.time(START - 60) is None
+    hear(minutes, START, 60)
+    for at in range(START + 60, START + 600, 10):
+        assert minutes.time(at) is None
+    minutes.flush()
+    tables, dropped = minutes.take()
+    assert len(tables) == 1
+    assert dropped == {}
 
 
 def test_frames_give_the_same_reading_as_the_arrays_behind_them():
@@ -261,8 +274,8 @@ def test_every_minute_between_the_first_and_the_last_heard_is_made_or_dropped_on
         if kind == "flush":
             minutes.flush()
             continue
-        if getattr(minutes, kind)(frame) is None and kind != "temperature":
-            at = frame if kind == "time" else frame.time
+        if getattr(minutes, kind)(frame) is None and kind not in ("temperature", "time"):
+            at = frame.time
             length = len(getattr(frame, "nano_siemens", getattr(frame, "mean_mg", ())))
             last = at + (length - 1) // frame.rate if length else at
             heard.update(range(int(at) // 60 * 60, int(last) // 60 * 60 + 60, 60))
