@@ -12,12 +12,12 @@ from pathlib import Path
 import paho.mqtt.client as mqtt
 import pytest
 from api_support import BAND_KEY, CHOICES, NOW, ManualClock, registry_for
-from conftest import Broker, free_port, require_program, wait_for_port
 from paho.mqtt.enums import CallbackAPIVersion
 
 from api.app import Registry
 from contracts import wire
 from contracts.consent import ConsentMessage, ConsentState, band_token
+from tests.servers import Broker, free_port, require_program, wait_for_port
 
 
 @pytest.fixture
