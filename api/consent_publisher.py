@@ -53,6 +53,7 @@ class ConsentPublisher:
         self._outbox = outbox
         self._wake = threading.Event()
         self._stopping = threading.Event()
+        self._connected = False  # only after its number was counted: paho's own flag is earlier
         self._connections = 0  # counted by paho's thread
         self._said_in = 0  # the connection in which everything was published
         self._acks: queue.SimpleQueue[tuple[int, bool]] = queue.SimpleQueue()  # bounded by _BATCH
@@ -87,7 +88,7 @@ class ConsentPublisher:
 
     def connected(self) -> bool:
         """Whether the broker is there."""
-        return self._client.is_connected()
+        return self._connected
 
     def wait_until_sent(self, seconds: float) -> bool:
         """Whether the broker has acknowledged everything, waiting at most so long."""
@@ -128,6 +129,7 @@ class ConsentPublisher:
             _LOG.error("the broker at %s refuses us: %s", self._address, reason)
             return
         self._connections += 1
+        self._connected = True
         client.subscribe(
             [(wire.ERASURES_FILTER, SubscribeOptions(qos=1)), (wire.STATUS_FILTER, SubscribeOptions(qos=0))]
         )
@@ -139,6 +141,7 @@ class ConsentPublisher:
     def _on_disconnect(
         self, _client: mqtt.Client, _userdata: Any, _flags: Any, reason: ReasonCode, _properties: Any
     ) -> None:
+        self._connected = False
         if not self._stopping.is_set():
             _LOG.warning("the broker at %s is gone (%s); consent waits in the outbox", self._address, reason)
 
@@ -175,7 +178,7 @@ class ConsentPublisher:
             self._wake.clear()
             try:
                 self._record_erasures()
-                if self._client.is_connected():
+                if self._connected:
                     self._publish_due()
             except SQLAlchemyError as fault:
                 _LOG.error("the registry is not there (%s); trying on", type(fault).__name__)
