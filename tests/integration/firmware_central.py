@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
 
 from bumble import hci
 from bumble.device import Connection, Device, DeviceConfiguration, Peer
@@ -25,7 +27,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 class Link:
-    """A connection to one band, and what it sent."""
+    """A connection to one band, and all that it sent: what nobody subscribed to, too (a GATT client hides that)."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -34,6 +36,9 @@ class Link:
         self.lost_reason: int | None = None
         self._characteristics: dict[str, CharacteristicProxy] = {}
         connection.on(Connection.EVENT_DISCONNECTION, self._on_lost)
+        client = connection.gatt_client
+        for name in ("on_att_handle_value_notification", "on_att_handle_value_indication"):
+            setattr(client, name, partial(self._on_value, getattr(client, name)))
 
     async def discover(self, *, mtu: int | None = 247) -> list[str]:
         peer = Peer(self.connection)
@@ -50,16 +55,18 @@ class Link:
         for uuid, characteristic in self._characteristics.items():
             can = int(characteristic.properties) & (CCCD_NOTIFY | CCCD_INDICATE)
             if can and (uuids is None or uuid in uuids):
-                await characteristic.subscribe(
-                    lambda value, uuid=uuid: self.frames.append((uuid, bytes(value))),
-                    prefer_notify=bool(can & CCCD_NOTIFY),
-                )
+                await characteristic.subscribe(lambda _value: None, prefer_notify=bool(can & CCCD_NOTIFY))
 
     async def read(self, uuid: str) -> bytes:
         return bytes(await self._characteristics[uuid].read_value())
 
     def of(self, uuid: str) -> list[bytes]:
         return [value for kind, value in self.frames if kind == uuid]
+
+    def _on_value(self, handle_it: Callable[[Any], None], pdu: Any) -> None:
+        uuid = next(u for u, c in self._characteristics.items() if c.handle == pdu.attribute_handle)
+        self.frames.append((uuid, bytes(pdu.attribute_value)))
+        handle_it(pdu)
 
     def _on_lost(self, reason: int) -> None:
         self.lost_reason = reason
