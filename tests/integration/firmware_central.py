@@ -1,9 +1,9 @@
-"""A plain central on Bumble for trying bands out: it finds, connects, subscribes and keeps every frame."""
+"""For the tests of bands: a plain central on Bumble that keeps every frame, and what it ought to have got."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -14,8 +14,16 @@ from bumble.gatt_client import CharacteristicProxy
 from bumble.host import Host
 from bumble.transport import open_transport
 
+from firmware_sim import profile
 from firmware_sim.air import AirController, AirLink
+from firmware_sim.app import Bands
+from firmware_sim.frames import FrameEncoder
+from firmware_sim.physiology import Samples, Source
+from firmware_sim.profile import Kind
+from firmware_sim.synthetic import Person, Wearing
 
+START = 1_762_502_880
+MTU = 247
 CCCD_NOTIFY, CCCD_INDICATE = 0x10, 0x20
 Frame = tuple[str, bytes]  # the characteristic's UUID as in profile.Kind, its value
 
@@ -131,3 +139,52 @@ async def central_by(radio: str) -> AsyncIterator[Central]:
         device = _device(Host(source, sink))
         await device.power_on()
         yield Central(device)
+
+
+def within(coroutine: Coroutine[Any, Any, None], seconds: float = 30) -> None:
+    """Run to the end, or fail: nothing here may wait for ever."""
+
+    async def bounded() -> None:
+        async with asyncio.timeout(seconds):
+            await coroutine
+
+    asyncio.run(bounded())
+
+
+def wearing(minutes: int = 2, number: int = 1) -> Wearing:
+    return Wearing(Person(5, number, "WK034403"), start=START, minutes=minutes)
+
+
+class Slice:
+    """A part of another source."""
+
+    def __init__(self, source: Source, *spans: tuple[int, int]) -> None:
+        self._source = source
+        self._spans = spans
+
+    def spans(self) -> tuple[tuple[int, int], ...]:
+        return self._spans
+
+    def samples(self, start: int, end: int) -> Samples:
+        return self._source.samples(start, end)
+
+
+def expected(samples: Samples, *, mtu: int = MTU) -> list[tuple[str, bytes]]:
+    """What a band sends of a span when everything is subscribed to."""
+    encoder = FrameEncoder(samples)
+    ticks = range(samples.start + 1, samples.end + 1)
+    sent = [
+        (kind.value, value)
+        for tick in ticks
+        for kind, value in encoder.at(tick, payload_bytes=mtu - 3, final=tick == samples.end)
+    ]
+    return [*sent, (Kind.CURRENT_TIME.value, profile.current_time(samples.end))]
+
+
+@asynccontextmanager
+async def connected(bands: Bands, *, mtu: int | None = MTU) -> AsyncIterator[Link]:
+    """A link to the one band there is, its services known, nothing subscribed."""
+    central = await central_on(bands.link)
+    link = await central.connect_any()
+    await link.discover(mtu=mtu)
+    yield link
