@@ -1,10 +1,12 @@
-"""A plain central on Bumble for trying bands out: it finds, connects, subscribes and keeps every frame."""
+"""For the tests of bands: a plain central on Bumble that keeps every frame, and what it ought to have got."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
 
 from bumble import hci
 from bumble.device import Connection, Device, DeviceConfiguration, Peer
@@ -12,8 +14,16 @@ from bumble.gatt_client import CharacteristicProxy
 from bumble.host import Host
 from bumble.transport import open_transport
 
+from firmware_sim import profile
 from firmware_sim.air import AirController, AirLink
+from firmware_sim.app import Bands
+from firmware_sim.frames import FrameEncoder
+from firmware_sim.physiology import Samples, Source
+from firmware_sim.profile import Kind
+from firmware_sim.synthetic import Person, Wearing
 
+START = 1_762_502_880
+MTU = 247
 CCCD_NOTIFY, CCCD_INDICATE = 0x10, 0x20
 Frame = tuple[str, bytes]  # the characteristic's UUID as in profile.Kind, its value
 
@@ -25,7 +35,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 class Link:
-    """A connection to one band, and what it sent."""
+    """A connection to one band, and all that it sent: what nobody subscribed to, too (a GATT client hides that)."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -34,6 +44,9 @@ class Link:
         self.lost_reason: int | None = None
         self._characteristics: dict[str, CharacteristicProxy] = {}
         connection.on(Connection.EVENT_DISCONNECTION, self._on_lost)
+        client = connection.gatt_client
+        for name in ("on_att_handle_value_notification", "on_att_handle_value_indication"):
+            setattr(client, name, partial(self._on_value, getattr(client, name)))
 
     async def discover(self, *, mtu: int | None = 247) -> list[str]:
         peer = Peer(self.connection)
@@ -50,16 +63,18 @@ class Link:
         for uuid, characteristic in self._characteristics.items():
             can = int(characteristic.properties) & (CCCD_NOTIFY | CCCD_INDICATE)
             if can and (uuids is None or uuid in uuids):
-                await characteristic.subscribe(
-                    lambda value, uuid=uuid: self.frames.append((uuid, bytes(value))),
-                    prefer_notify=bool(can & CCCD_NOTIFY),
-                )
+                await characteristic.subscribe(lambda _value: None, prefer_notify=bool(can & CCCD_NOTIFY))
 
     async def read(self, uuid: str) -> bytes:
         return bytes(await self._characteristics[uuid].read_value())
 
     def of(self, uuid: str) -> list[bytes]:
         return [value for kind, value in self.frames if kind == uuid]
+
+    def _on_value(self, handle_it: Callable[[Any], None], pdu: Any) -> None:
+        uuid = next(u for u, c in self._characteristics.items() if c.handle == pdu.attribute_handle)
+        self.frames.append((uuid, bytes(pdu.attribute_value)))
+        handle_it(pdu)
 
     def _on_lost(self, reason: int) -> None:
         self.lost_reason = reason
@@ -124,3 +139,52 @@ async def central_by(radio: str) -> AsyncIterator[Central]:
         device = _device(Host(source, sink))
         await device.power_on()
         yield Central(device)
+
+
+def within(coroutine: Coroutine[Any, Any, None], seconds: float = 30) -> None:
+    """Run to the end, or fail: nothing here may wait for ever."""
+
+    async def bounded() -> None:
+        async with asyncio.timeout(seconds):
+            await coroutine
+
+    asyncio.run(bounded())
+
+
+def wearing(minutes: int = 2, number: int = 1) -> Wearing:
+    return Wearing(Person(5, number, "WK034403"), start=START, minutes=minutes)
+
+
+class Slice:
+    """A part of another source."""
+
+    def __init__(self, source: Source, *spans: tuple[int, int]) -> None:
+        self._source = source
+        self._spans = spans
+
+    def spans(self) -> tuple[tuple[int, int], ...]:
+        return self._spans
+
+    def samples(self, start: int, end: int) -> Samples:
+        return self._source.samples(start, end)
+
+
+def expected(samples: Samples, *, mtu: int = MTU) -> list[tuple[str, bytes]]:
+    """What a band sends of a span when everything is subscribed to."""
+    encoder = FrameEncoder(samples)
+    ticks = range(samples.start + 1, samples.end + 1)
+    sent = [
+        (kind.value, value)
+        for tick in ticks
+        for kind, value in encoder.at(tick, payload_bytes=mtu - 3, final=tick == samples.end)
+    ]
+    return [*sent, (Kind.CURRENT_TIME.value, profile.current_time(samples.end))]
+
+
+@asynccontextmanager
+async def connected(bands: Bands, *, mtu: int | None = MTU) -> AsyncIterator[Link]:
+    """A link to the one band there is, its services known, nothing subscribed."""
+    central = await central_on(bands.link)
+    link = await central.connect_any()
+    await link.discover(mtu=mtu)
+    yield link
