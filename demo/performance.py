@@ -286,10 +286,10 @@ class Performance:
 
 
 _NOTE: Final = (
-    "Dit is een demonstratie. De dragers zijn verzonnen of opgenomen, geen inwoners van Utrecht. De dagen "
-    "tot vandaag zijn versneld afgespeeld, zonder Bluetooth; wat daarna komt is echt: toestemming, verzending, opslag en ruis.",
-    "This is a demonstration. The wearers are invented or recorded, and are not people of Utrecht. The days up to "
-    "today were played at speed, without Bluetooth; all that follows is real: consent, transport, storage and noise.",
+    "Dit is een demonstratie. De dragers zijn verzonnen of opgenomen, geen inwoners. De dagen tot vandaag zijn "
+    "versneld afgespeeld. Daarbij is alleen Bluetooth weggelaten: toestemming, verzending, opslag en ruis zijn echt.",
+    "This is a demonstration. The wearers are invented or recorded, not residents. The days up to today were played "
+    "at speed. Only Bluetooth was left out of that: consent, transport, storage and noise are real.",
 )
 
 

@@ -16,7 +16,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from api.app import Registry
 from contracts import wire
-from contracts.consent import ConsentMessage, ConsentState, band_token
+from contracts.consent import ConsentMessage, ConsentState, band_key, band_token
 from tests.servers import Broker, free_port, require_program, wait_for_port
 
 
@@ -29,7 +29,7 @@ def enrol(registry: Registry, serial: str) -> tuple[str, str]:
     """A volunteer; returns pseudonym and the band's token."""
     code = registry.ledger.add_band(serial)
     found = registry.ledger.enrol(code, district="WK034403", adult=True, language="nl", choices=CHOICES)
-    return found.record.principal_id, band_token(BAND_KEY.encode(), serial)
+    return found.record.principal_id, band_token(band_key(BAND_KEY), serial)
 
 
 def until(condition: Callable[[], bool], seconds: float = 20) -> None:

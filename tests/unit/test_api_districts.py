@@ -163,7 +163,7 @@ def test_the_commands_import_list_register_and_verify(
 ) -> None:
     assert command("districts", "import", str(shared_data / "utrecht_wijken.geojson"), "--boundary-year", "2013") == 0
     assert command("districts", "list") == 0
-    assert command("bands", "add", "WP-000001", "WP-000002") == 0
+    assert command("bands", "add-bands", "WP-000001", "WP-000002") == 0
     assert command("consent", "verify") == 0
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "10 districts imported"
@@ -172,7 +172,7 @@ def test_the_commands_import_list_register_and_verify(
     registry = registry_for(environment)
     registry.ledger.enrol(code, district="WK034403", adult=True, language="nl", choices=CHOICES)
     with pytest.raises(Fault, match="worn"):
-        command("bands", "add", "WP-000001")
+        command("bands", "add-bands", "WP-000001")
     with registry.engine.begin() as connection:
         connection.execute(text("UPDATE consent_events SET body = replace(body, 'WK034403', 'WK034404')"))
     with pytest.raises(Fault, match="event 1: edited"):

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from api_support import CHOICES, NOW, ManualClock, registry_for
+from api_support import BAND_KEY, CHOICES, NOW, ManualClock, registry_for
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import delete, select, text, update
@@ -15,7 +15,7 @@ from api import records
 from api.app import Registry
 from api.ledger import Enrolment, LedgerRefusal, Refusal
 from api.tables import BANDS, BEARER_TOKENS, CONSENT_CHAIN, CONSENT_EVENTS, VOLUNTEERS
-from contracts.consent import ConsentState, Purpose, band_token
+from contracts.consent import ConsentState, Purpose, band_key, band_token
 from contracts.reading import Category, valid_pseudonym
 from contracts.wire import Erasure
 
@@ -36,7 +36,7 @@ def enrol(registry: Registry, serial: str = "WP-000001", **given: object) -> Enr
 
 
 def token(serial: str = "WP-000001") -> str:
-    return band_token(b"a test's band key", serial)
+    return band_token(band_key(BAND_KEY), serial)
 
 
 def erased(revision: int) -> Erasure:
