@@ -5,12 +5,16 @@ The ledger puts a row into the outbox in the same transaction as the choice, so 
 
 from __future__ import annotations
 
+import logging
+
+import msgspec
 from sqlalchemy import ColumnElement, Engine, delete, select
 
 from api.records import ConsentRecord, message_of, parse
 from api.tables import BANDS, CONSENT_EVENTS, CONSENT_OUTBOX, VOLUNTEERS
 from contracts.consent import ConsentMessage
 
+_LOG = logging.getLogger(__name__)
 #: A band's token and its message.
 Addressed = tuple[str, ConsentMessage]
 
@@ -57,7 +61,14 @@ class ConsentOutbox:
             .limit(limit)
         )
         with self._engine.connect() as connection:
-            return [(row.token, message_out_of(row.seq, row.body)) for row in connection.execute(query)]
+            rows = connection.execute(query).all()
+        found = []
+        for row in rows:
+            try:
+                found.append((row.token, message_out_of(row.seq, row.body)))
+            except (LookupError, msgspec.DecodeError):  # one spoilt event must not hold up others' withdrawals
+                _LOG.error("event %d of the consent ledger cannot be read: run 'wijkpols consent verify'", row.seq)
+        return found
 
 
 def message_out_of(seq: int, body: str) -> ConsentMessage:

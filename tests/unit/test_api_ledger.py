@@ -293,6 +293,19 @@ def test_two_processes_write_one_chain(tmp_path: Path) -> None:
     assert len(second.ledger.covered(Purpose.DISTRICT_INDEX, NOW + 60)) == 6
 
 
+def test_a_spoilt_event_does_not_hold_up_the_withdrawal_of_another(registry: Registry) -> None:
+    enrol(registry)
+    other = enrol(registry, "WP-000002").record.principal_id
+    registry.ledger.withdraw(other, erase=False)
+    with registry.engine.begin() as connection:
+        connection.execute(update(CONSENT_EVENTS).where(CONSENT_EVENTS.c.seq == 1).values(body="{}"))
+    ((_, message),) = registry.outbox.unsent()
+    assert (message.pseudonym, message.state) == (other, ConsentState.WITHDRAWN)
+    fault = registry.ledger.verify()
+    assert fault is not None
+    assert fault.seq == 1
+
+
 choices = st.dictionaries(st.sampled_from(Purpose), st.lists(st.sampled_from(Category)).map(tuple))
 
 
