@@ -23,6 +23,7 @@ class Town:
 
     def __init__(self, broker: Broker, name: str) -> None:
         self.erasures: list[tuple[str, wire.Erasure]] = []
+        self._bands: set[int] = set()
         self._seq = 0
         self._gateway = name
         self._connected = threading.Event()
@@ -41,6 +42,9 @@ class Town:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for band in self._bands:  # the broker is shared by all tests
+            last = self._client.publish(wire.consent_topic(token(band)), b"", qos=1, retain=True)
+            last.wait_for_publish(20)
         self._client.disconnect()
         self._client.loop_stop()
 
@@ -52,10 +56,14 @@ class Town:
 
     def consent(self, band: int, message: ConsentMessage | None) -> None:
         """Retained; returns when the broker has it."""
+        self._bands.add(band)
         payload = b"" if message is None else wire.encode(message)
         self.raw(wire.consent_topic(token(band)), payload, retain=True)
 
     def consents(self, messages: Iterable[tuple[int, ConsentMessage]]) -> None:
+        """Many at once."""
+        messages = list(messages)
+        self._bands.update(band for band, _ in messages)
         infos = [
             self._client.publish(wire.consent_topic(token(band)), wire.encode(message), qos=1, retain=True)
             for band, message in messages

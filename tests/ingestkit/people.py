@@ -11,8 +11,8 @@ from contracts.reading import Category, Reading, SelfReport
 
 WEST, OVERVECHT = "WK034401", "WK034403"
 ALL_CATEGORIES = tuple(Category)
-#: Two hours ago: InfluxDB takes the machine's time for its retention, so tests of both stores live near it.
-BASE = int(time.time()) // 60 * 60 - 7200
+#: Ten hours ago: InfluxDB takes the machine's time for its retention, so tests of both stores live near it.
+BASE = int(time.time()) // 60 * 60 - 36_000
 
 
 def pseudonym(number: int) -> str:
