@@ -77,15 +77,15 @@ class MinuteBuilder:
         )
 
     def temperature(self, celsius: float | None) -> str | None:
-        """A temperature, which has no time of its own: it belongs to the next frame that tells one."""
+        """A temperature, which has no time of its own: the next frame tells it (Current Time, in the profile)."""
         self._temperature = celsius
         return None
 
     def time(self, at: float) -> str | None:
-        """The band tells its time (unix seconds)."""
-        fault = self._open_at(at)
+        """The band tells its time (unix seconds) at the end of a second: what it heard is the second before."""
+        fault = self._open_at(at - 1)
         if fault is None:
-            self._close_before(_minute(at - GRACE_S))
+            self._close_before(_minute(at - 1 - GRACE_S))
         return fault
 
     def take(self) -> tuple[list[MinuteTable], dict[str, int]]:

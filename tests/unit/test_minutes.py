@@ -139,15 +139,22 @@ def test_a_change_of_rate_within_a_minute_is_rejected():
     assert minutes.eda(Eda(time=START + 1, rate=8, nano_siemens=(1000,) * 8)) == "rate"
 
 
-def test_a_temperature_belongs_to_the_time_that_follows_it():
+def test_a_temperature_belongs_to_the_second_that_the_next_time_ends():
     minutes = builder()
-    hear(minutes, START, 60)
-    minutes.temperature(31.5)
-    minutes.time(START + 60)
+    for celsius, at in ((31.5, START + 60), (32.5, START + 70)):
+        minutes.temperature(celsius)
+        assert minutes.time(at) is None
     minutes.flush()
     tables, _ = minutes.take()
-    assert np.isnan(tables[0].fields["skin_temp"][0])
-    assert tables[1].fields["skin_temp"][0] == 31.5
+    assert [table.fields["skin_temp"][0] for table in tables] == [31.5, 32.5]
+
+
+def test_a_time_at_the_end_of_the_last_minute_is_no_minute_of_its_own():
+    minutes = builder()
+    hear(minutes, START, 60)
+    minutes.time(START + 60)
+    minutes.flush()
+    assert made(minutes) == ([0], {})
 
 
 def test_frames_give_the_same_reading_as_the_arrays_behind_them():
@@ -262,7 +269,7 @@ def test_every_minute_between_the_first_and_the_last_heard_is_made_or_dropped_on
             minutes.flush()
             continue
         if getattr(minutes, kind)(frame) is None and kind != "temperature":
-            at = frame if kind == "time" else frame.time
+            at = frame - 1 if kind == "time" else frame.time
             length = len(getattr(frame, "nano_siemens", getattr(frame, "mean_mg", ())))
             last = at + (length - 1) // frame.rate if length else at
             heard.update(range(int(at) // 60 * 60, int(last) // 60 * 60 + 60, 60))
