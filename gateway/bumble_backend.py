@@ -209,6 +209,9 @@ class BleakClientBumble(BaseBleakClient):
         self._connection = connection
         self._radio.clients.add(self)
         connection.on(connection.EVENT_DISCONNECTION, self._disconnected)
+        if connection not in self._radio.device.connections.values():  # it ended before we could listen
+            self.link_ended()
+            raise BleakError("the link is lost")
         try:
             peer = Peer(connection)
             with contextlib.suppress(BleakGATTProtocolError):  # a peer may keep the 23 bytes of the default

@@ -66,6 +66,7 @@ class Reader:
     async def _read(self, link: Link) -> None:
         """Scan and run sessions until stopped, or raise RadioLost."""
         self._sightings.clear()
+        lost: list[str] = []
         try:
             async with asyncio.TaskGroup() as tasks:
                 scan = tasks.create_task(link.scan(self._heard), name="scan")
@@ -78,8 +79,10 @@ class Reader:
                     self._uplink.note_bands(heard=heard, connected=connected, without_consent=without)
                 for task in (scan, *running):
                     task.cancel()
-        except* RadioLost as group:
-            raise RadioLost(str(group.exceptions[0])) from None
+        except* RadioLost as group:  # what is raised in here would be wrapped again
+            lost += [str(fault) for fault in group.exceptions]
+        if lost:
+            raise RadioLost(lost[0])
 
     def _start_sessions(self, link: Link, tasks: asyncio.TaskGroup, running: set[asyncio.Task[None]]) -> None:
         while (address := self._rotation.next(self._now())) is not None:
