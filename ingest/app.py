@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import logging
+import os
 import signal
 import sys
 import threading
@@ -14,7 +14,7 @@ from types import FrameType, TracebackType
 from typing import Final, Self
 
 from contracts.broker_url import BrokerAddress
-from contracts.ports import Clock, Fault, ReadingStore, SystemClock, UsageFault
+from contracts.ports import Clock, Fault, ReadingStore, StoreUnavailable, SystemClock, UsageFault
 from contracts.wire import valid_gateway_name
 from ingest.consent_feed import ConsentFeed, Withdrawal
 from ingest.duckdb_store import DuckDBStore
@@ -25,8 +25,6 @@ from ingest.settings import IngestSettings
 from ingest.store_url import parse_store_url
 from ingest.subscriber import ReadingsSubscriber
 from ingest.writer import Counters, Writer
-
-log = logging.getLogger(__name__)
 
 _POLL_S: Final = 0.1
 _SHOWN: Final = 50
@@ -41,7 +39,11 @@ def open_store(url: str, *, clock: Clock | None = None) -> ReadingStore:
     if not isinstance(address, Path):
         return InfluxStore(address)  # the server itself forgets
     store = DuckDBStore(address)
-    store.expire((clock or SystemClock()).now())
+    try:
+        store.expire((clock or SystemClock()).now())
+    except StoreUnavailable as fault:
+        store.close()
+        raise Fault(f"{address} cannot be written ({fault}): make room on its disk, or name another file") from None
     return store
 
 
@@ -102,12 +104,18 @@ class Ingest:
     def wait_until_ready(self, timeout_s: float) -> None:
         """Return when all retained consents are read and the subscription stands. Raises Fault, with the reason."""
         deadline = time.monotonic() + timeout_s
-        barrier = self._feed.barrier()
         while time.monotonic() < deadline:
             self.check()
-            if self._feed.passed(barrier, _POLL_S) and self._subscriber.wait_granted(_POLL_S):
+            if self.is_ready():
                 return
-        raise Fault(f"the broker does not answer within {timeout_s:.0f} s: start it, or mend WIJKPOLS_BROKER_URL")
+        raise Fault(
+            f"the broker was not ready within {timeout_s:.0f} s ({self._feed.state}):"
+            " start it, or mend WIJKPOLS_BROKER_URL"
+        )
+
+    def is_ready(self) -> bool:
+        """Whether all retained consents are read and the subscription stands; looks for a moment."""
+        return self._feed.passed(self._feed.barrier(), _POLL_S) and self._subscriber.wait_granted(_POLL_S)
 
     def check(self) -> None:
         """Raise Fault when the broker refuses us, or the writer has died."""
@@ -159,17 +167,22 @@ def _run(settings: IngestSettings) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
+    os.umask(0o077)  # what is stored is about persons: for the eyes of this user alone
     address = BrokerAddress.parse(settings.broker_url)
     clock = SystemClock()
     store = open_store(settings.store_url, clock=clock)
+    name, out = settings.ingest_name, sys.stdout
     try:
-        with Ingest(
-            store=store, broker=address, rejects=settings.ingest_rejects, clock=clock, name=settings.ingest_name
-        ) as ingest:
-            while not stopping.wait(1.0):
+        with Ingest(store=store, broker=address, rejects=settings.ingest_rejects, clock=clock, name=name) as ingest:
+            while not stopping.is_set() and not ingest.is_ready():
+                ingest.check()
+            if not stopping.is_set():
+                out.write(f"{name}: ready, consents of {ingest.mirror_size()} bands are known\n")
+                out.flush()
+            while not stopping.wait(_POLL_S):
                 ingest.check()
         counters = ingest.counters()
-        log.warning("stopped: %d messages, %d readings stored", counters.messages, counters.readings)
+        out.write(f"{name}: stopped after {counters.messages} messages, {counters.readings} readings stored\n")
     finally:
         store.close()
     return 0

@@ -95,6 +95,11 @@ class ConsentFeed:
         with self._changed:
             return len(self._mirror)
 
+    @property
+    def state(self) -> str:
+        """What the connection is doing, in words."""
+        return self._link.state
+
     def check(self) -> None:
         """Raise Fault when the broker refuses us."""
         self._link.check()

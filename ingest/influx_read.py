@@ -57,13 +57,14 @@ def persons(found: Iterable[SeriesPiece]) -> Iterator[Person]:
     that the port's key (pseudonym, minute) holds.
     """
     held: list[SeriesPiece] = []
+    names: dict[str, str] = {}
     for piece in found:
         if held and held[0].pseudonym != piece.pseudonym:
-            yield _person(held)
+            yield _person(held, names)
             held = []
         held.append(piece)
     if held:
-        yield _person(held)
+        yield _person(held, names)
 
 
 def reading_chunks(found: Iterable[Person], rows_max: int) -> Iterator[ReadingColumns]:
@@ -85,7 +86,8 @@ def last_of_each(times: NDArray[np.int64]) -> NDArray[np.bool_]:
     return np.append(times[1:] != times[:-1], np.ones(min(len(times), 1), bool))
 
 
-def _person(held: list[SeriesPiece]) -> Person:
+def _person(held: list[SeriesPiece], names: dict[str, str]) -> Person:
+    """`names` has one text for each district, so that not every row holds its own."""
     rows = [row for piece in held for row in piece.rows]
     minute = np.array([row[0] for row in rows], np.int64)
     keep = last_of_each(minute)
@@ -94,7 +96,7 @@ def _person(held: list[SeriesPiece]) -> Person:
         held[0].pseudonym,
         minute[keep],
         values[keep],
-        [row[-1] for row, kept in zip(rows, keep.tolist(), strict=True) if kept],
+        [names.setdefault(row[-1], row[-1]) for row, kept in zip(rows, keep.tolist(), strict=True) if kept],
     )
 
 

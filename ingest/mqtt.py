@@ -45,7 +45,7 @@ class Link:
         self._session_s = session_s
         self._receive_maximum = receive_maximum
         self._on_up, self._on_down = on_up, on_down
-        self._told = ""
+        self._told = "no answer yet"
         self.refusal: str | None = None  # why the broker does not let us in, when it said so
         self.client = paho.Client(
             CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv5, manual_ack=manual_ack
@@ -86,6 +86,11 @@ class Link:
             raise Fault(
                 f"the broker {self._address} refuses us ({self.refusal}): check WIJKPOLS_BROKER_URL and its ACL"
             )
+
+    @property
+    def state(self) -> str:
+        """What happened last, in words."""
+        return self._told
 
     def granted(self, codes: list[ReasonCode]) -> bool:
         """Whether all subscriptions were granted; remembers why not."""

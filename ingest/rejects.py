@@ -45,7 +45,7 @@ class Malformed(NamedTuple):
     bytes: int
 
 
-class Refused(NamedTuple):
+class RefusedCount(NamedTuple):
     """How many readings or reports were refused on a day (UTC) for one reason."""
 
     day: str
@@ -105,10 +105,10 @@ class RejectLog:
             )
         ]
 
-    def refused_by_day(self) -> list[Refused]:
+    def refused_by_day(self) -> list[RefusedCount]:
         """All counts, the newest day first."""
         return [
-            Refused(*row)
+            RefusedCount(*row)
             for row in self._read("SELECT day, kind, reason, count FROM refused ORDER BY day DESC, kind, reason", ())
         ]
 

@@ -24,6 +24,7 @@ def store_all(store: ReadingStore, readings: Sequence[StoredReading], reports: S
     Raises StoreUnavailable: then the same call may be made again, since writing twice is harmless.
     """
     refused_readings = refused_reports = 0
+    reason = ""
     pending: list[list[StoredReading | StoredReport]] = [[*readings, *reports]]
     while pending:
         rows = pending.pop()
@@ -38,11 +39,13 @@ def store_all(store: ReadingStore, readings: Sequence[StoredReading], reports: S
                 half = len(rows) // 2
                 pending += [rows[half:], rows[:half]]
                 continue
-            log.warning("the store refused one row: %s", fault)
+            reason = str(fault)
             if isinstance(rows.pop(index), StoredReading):
                 refused_readings += 1
             else:
                 refused_reports += 1
             if rows:
                 pending.append(rows)
+    if reason:
+        log.warning("the store refused %d rows (%s)", refused_readings + refused_reports, reason)
     return Refused(refused_readings, refused_reports)

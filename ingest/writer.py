@@ -6,6 +6,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Final, Protocol, TypeVar, runtime_checkable
 
 import msgspec
@@ -28,6 +29,8 @@ STORE_REFUSED: Final = "store-refused"
 _IDLE_S: Final = 1.0
 _RETRY_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
 _EXPIRE_EVERY_S: Final = 3600
+#: A gateway keeps its topic.
+_place: Final = lru_cache(4096)(parse_readings_topic)
 
 
 @runtime_checkable
@@ -163,6 +166,6 @@ def _decoded(deliveries: list[Delivery], malformed: list[tuple[str, bytes, str]]
     """The messages that can be read; the others are put into `malformed` as (topic, payload, reason)."""
     for delivery in deliveries:
         try:
-            yield Heard(parse_readings_topic(delivery.topic).district, decode_readings(delivery.payload))
+            yield Heard(_place(delivery.topic).district, decode_readings(delivery.payload))
         except Malformed as fault:
             malformed.append((delivery.topic, delivery.payload, str(fault)))

@@ -12,6 +12,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 from contracts import wire
+from contracts.broker_url import BrokerAddress
 from contracts.consent import ConsentMessage
 from contracts.reading import Reading, SelfReport
 from tests.conftest import Broker
@@ -21,13 +22,15 @@ from tests.ingestkit.people import WEST, token
 class Town:
     """Publishes consents and readings with QoS 1, and listens to erasures."""
 
-    def __init__(self, broker: Broker, name: str) -> None:
+    def __init__(self, broker: Broker | BrokerAddress, name: str) -> None:
         self.erasures: list[tuple[str, wire.Erasure]] = []
         self._bands: set[int] = set()
         self._seq = 0
         self._gateway = name
         self._connected = threading.Event()
         self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=paho.MQTTv5)
+        if isinstance(broker, BrokerAddress) and broker.username:
+            self._client.username_pw_set(broker.username, broker.password)
         self._client.max_inflight_messages_set(1000)
         self._client.on_connect = self._up
         self._client.on_subscribe = lambda *_: self._connected.set()

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from contracts.broker_url import BrokerAddress
 from contracts.consent import ConsentState, Purpose
-from contracts.ports import Holdings, ReadingStore
+from contracts.ports import Fault, Holdings, ReadingStore
 from contracts.reading import Category
 from contracts.wire import ROOT, consent_topic
+from demo.embedded_broker import EmbeddedBroker
 from ingest.app import Ingest, open_store
-from tests.conftest import Broker
+from ingest.duckdb_store import DuckDBStore
+from tests.conftest import Broker, free_port, require_program, wait_for_port
 from tests.ingestkit.gateways import Town, eventually, forget_session
 from tests.ingestkit.people import BASE, consent, pseudonym, reading, stored_report, token
 
@@ -203,3 +209,81 @@ def test_an_erasure_is_told_once_over_restarts_and_spares_a_new_band(
     eventually(lambda: again.counters().readings == 1)
     assert store.holdings(pseudonym(person)) == Holdings(2, 0)
     assert len([e for e in town.erasures if e[0] == pseudonym(person)]) == 1
+
+
+def test_a_worker_that_is_told_to_stop_ends_cleanly(broker: Broker, town: Town, person: int, tmp_path: Path):
+    """What it has stored by then is acknowledged; the rest waits in its session."""
+    name = f"told-{person}"
+    settings = {
+        "WIJKPOLS_BROKER_URL": broker.url,
+        "WIJKPOLS_STORE_URL": f"duckdb:///{tmp_path / 'told.duckdb'}",
+        "WIJKPOLS_INGEST_NAME": name,
+        "WIJKPOLS_INGEST_REJECTS": str(tmp_path / "told.sqlite"),
+    }
+    for number in range(person, person + 20):
+        town.consent(number, consent(number))
+    for run, number in enumerate((signal.SIGTERM, signal.SIGINT)):
+        with subprocess.Popen(
+            [sys.executable, "wijkpols.py", "ingest", "run"],
+            env={"PATH": "/usr/bin:/bin", **settings},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stdout.readline() == f"{name}: ready, consents of 20 bands are known\n"
+            for minute in range(20):
+                town.send(*(reading(each, 20 * run + minute) for each in range(person, person + 20)))
+            town.acknowledged()
+            process.send_signal(number)
+            assert process.wait(20) == 0
+            assert process.stdout.read().startswith(f"{name}: stopped after ")
+            assert process.stderr.read() == ""
+    kept = DuckDBStore(tmp_path / "told.duckdb")
+    assert kept.holdings().readings <= 2 * 400
+    kept.close()
+    forget_session(broker, name)
+
+
+def test_ingest_works_on_the_embedded_broker_too(store: ReadingStore, person: int, tmp_path: Path):
+    """300 consents are three times what it gives a QoS 1 subscription."""
+    with EmbeddedBroker() as embedded:
+        address = BrokerAddress.parse(embedded.url)
+        with Town(address, f"town-{person}") as town:
+            people = range(person, person + 300)
+            town.consents((number, consent(number)) for number in people)
+            with Ingest(store=store, broker=address, rejects=tmp_path / "r.sqlite", name="embedded") as ingest:
+                ingest.wait_until_ready(20)
+                assert ingest.mirror_size() == 300
+                town.send(*(reading(number) for number in people))
+                eventually(lambda: ingest.counters().readings == 300)
+                town.consent(person, consent(person, revision=2, state=ConsentState.WITHDRAWN, erase=True))
+                town.send(reading(person, 1))
+                eventually(lambda: town.erasures)
+                eventually(lambda: ingest.counters().rejected == {"no-consent": 1})
+    assert store.holdings() == Holdings(299, 0)
+
+
+def test_a_broker_that_is_not_there_is_said(store: ReadingStore, tmp_path: Path):
+    with (
+        Ingest(store=store, broker=f"mqtt://127.0.0.1:{free_port()}", rejects=tmp_path / "r.sqlite") as ingest,
+        pytest.raises(Fault, match=r"was not ready within .*does not answer"),
+    ):
+        ingest.wait_until_ready(0.5)
+
+
+def test_a_login_that_the_broker_refuses_is_said(store: ReadingStore, tmp_path: Path):
+    port = free_port()
+    (tmp_path / "mosquitto.conf").write_text(f"listener {port} 127.0.0.1\nallow_anonymous false\n")
+    program = require_program("mosquitto", "mosquitto")
+    with subprocess.Popen([program, "-c", tmp_path / "mosquitto.conf"], stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_for_port(port, process)
+            url = f"mqtt://me:hunter2@127.0.0.1:{port}"
+            with (
+                Ingest(store=store, broker=url, rejects=tmp_path / "r.sqlite") as ingest,
+                pytest.raises(Fault, match=r"refuses us \(Not authorized\)") as caught,
+            ):
+                ingest.wait_until_ready(20)
+        finally:
+            process.terminate()
+    assert "hunter2" not in str(caught.value)
