@@ -144,7 +144,7 @@ def _distance(
     centre: NDArray[np.float64],
     k: NDArray[np.int64],
 ) -> NDArray[np.float64]:
-    """The k-th smallest distance (from 0) to the centre in each segment."""
+    """The k-th smallest distance (from 0; at most half of the segment) to the centre in each segment."""
     below = n // 2
     above = n - below
 
@@ -157,7 +157,7 @@ def _distance(
         return np.where(i < 0, -np.inf, np.where(i < above, distance, np.inf))
 
     # How many of the k nearest lie below: the smallest i with left(i) >= right(k - 1 - i).
-    low, high = np.maximum(0, k - above), np.minimum(k, below)
+    low, high = np.zeros_like(k), k
     while (open_ := low < high).any():
         half = (low + high) // 2
         enough = left(half) >= right(k - 1 - half)

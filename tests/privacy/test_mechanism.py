@@ -127,6 +127,13 @@ def test_a_value_stays_within_the_public_bounds(total: int, count: int):
     assert LOW / 100 <= value_of(total, count) <= HIGH / 100
 
 
+@pytest.mark.parametrize(
+    ("value", "n", "margin"), [(55.0, 30, 9.19), (75.0, 30, 9.92), (75.0, 100, 3.86), (75.0, 0, 253)]
+)
+def test_the_margin_holds_the_noise_of_sum_and_count_and_the_spread_of_people(value: float, n: int, margin: float):
+    assert margin_of(value, n, noise(Cadence.WEEKLY)) == pytest.approx(margin, rel=0.005)
+
+
 def test_the_margin_covers_the_truth_at_its_rate():
     random = np.random.default_rng(5)
     constants = noise(Cadence.WEEKLY)

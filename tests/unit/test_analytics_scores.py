@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 from statistics import NormalDist
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -26,6 +27,7 @@ from analytics.scores import (
     tonic_deviation,
 )
 from analytics.windows import day_window, instant, local_day, week_window
+from contracts.consent import Purpose
 from contracts.ports import ReadingColumns, StoredReading
 from contracts.reading import Category, Reading
 from tests.analytics_parts.city import (
@@ -276,7 +278,11 @@ def test_fields_of_another_purpose_and_rows_from_before_the_choice_are_not_used(
     later = readings[10].reading.minute
     store = MemoryStore()
     store.write(readings, reports)
-    own = cover(1, categories=(Category.HEART, Category.MOTION), valid_from=later)
+    index = {Purpose.DISTRICT_INDEX: (Category.HEART, Category.MOTION)}
+    own = msgspec.structs.replace(
+        cover(1, valid_from=later), purposes=index | {Purpose.RESEARCH_PROFILE: tuple(Category)}
+    )
+    assert own.categories == frozenset(Category)
     covers = {pseudonym(1): own}
     kept: ReadingColumns = covered_readings(columns(readings), covers)
     assert kept.minute.min() == later
