@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import api.pages
+from analytics.mechanism import epsilon
 from api.notices import LANGUAGES, Notices
 from api.pages.charts import draw_course
 from api.pages.figures import course, newest_figures, safety_weights
@@ -218,6 +219,11 @@ def test_the_weights_of_safety_run_from_half_to_feeling_alone() -> None:
 @pytest.mark.parametrize(("rho", "epsilon"), [(0.04, 1.30), (0.2, 3.13), (1.5, 9.85), (0.0, 0.0)])
 def test_epsilon_is_that_of_the_method(rho: float, epsilon: float) -> None:
     assert epsilon_of(rho) == pytest.approx(epsilon, abs=0.005)
+
+
+@pytest.mark.parametrize("rho", [0.001, 0.08, 0.63, 1.5])
+def test_epsilon_is_that_of_opendp(rho: float) -> None:
+    assert epsilon_of(rho) == pytest.approx(epsilon(rho), rel=1e-4)
 
 
 @given(st.floats(1e-4, 10), st.floats(1e-4, 10))
