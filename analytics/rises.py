@@ -43,7 +43,8 @@ def skin_rise(person: NDArray[np.int32], minute: NDArray[np.int64], eda: Column,
     if not rows.size:
         return rise
     level = np.log(eda[rows])
-    kept = np.exp(-np.diff(minute[rows], prepend=minute[rows[0]]) / (SKIN_MEMORY_MINUTES * MINUTE_S))
+    since = np.maximum(np.diff(minute[rows], prepend=minute[rows[0]]), 0)  # below 0 where another person begins
+    kept = np.exp(-since / (SKIN_MEMORY_MINUTES * MINUTE_S))
     kept[np.diff(person[rows], prepend=-1) != 0] = 0.0
     rise[rows] = level - _exponential_mean(level, kept)
     return rise

@@ -103,10 +103,10 @@ def _labelled(recording: Recording, path: Path) -> Labelled:
     table = table_of(recording.whole)
     if table is None or not (table.dropped == "").any():
         raise Fault(f"{path}: holds no whole UTC minute of signals; take it out of the folder")
-    return Labelled(recording.name, columns_of([(recording.name, table)]), _segments(path))
+    return Labelled(recording.name, columns_of([(recording.name, table)]), segments_of(path))
 
 
-def _segments(path: Path) -> tuple[Segment, ...]:
+def segments_of(path: Path) -> tuple[Segment, ...]:
     """The labels of a recording that has been read before, so that its arrays are whole."""
     try:
         with np.load(path, allow_pickle=False) as file:
