@@ -238,6 +238,7 @@ def test_a_worker_that_is_told_to_stop_ends_cleanly(broker: Broker, town: Town, 
             assert process.wait(20) == 0
             assert process.stdout.read().startswith(f"{name}: stopped after ")
             assert process.stderr.read() == ""
+    assert {file.stat().st_mode & 0o077 for file in tmp_path.glob("told.*")} == {0}  # about persons: nobody else reads
     kept = DuckDBStore(tmp_path / "told.duckdb")
     assert kept.holdings().readings <= 2 * 400
     kept.close()
