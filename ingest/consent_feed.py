@@ -166,7 +166,7 @@ class ConsentFeed:
     def _message(self, _client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
         topic, payload = topic_of(message), bytes(message.payload)
         if topic == self._marker:
-            if payload.isdigit():
+            if payload.isdigit() and len(payload) < 20:  # whatever else comes here is not ours
                 self._marker_returned(int(payload))
             return
         try:

@@ -128,21 +128,21 @@ class Writer:
         self._subscriber.acknowledge(deliveries)
 
     def _persist(self, act: Callable[[], T]) -> T | None:
-        """Do it, again and again while the store is away; None when we are to stop first."""
+        """Do it, again and again while the store (or, for an erasure, the broker) is away; None when we are to stop."""
         failures = 0
         while True:
             try:
                 done = act()
             except StoreUnavailable as fault:
                 if not failures:
-                    log.warning("the store is away (%s): nothing is acknowledged until it is back", fault)
+                    log.warning("holding back, nothing is acknowledged meanwhile: %s", fault)
                 pause = _RETRY_S[min(failures, len(_RETRY_S) - 1)]
                 failures += 1
                 if self._stopping.wait(pause):
                     return None
             else:
                 if failures:
-                    log.warning("the store is back")
+                    log.warning("going on")
                 return done
 
     def _expire(self) -> None:
