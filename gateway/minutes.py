@@ -82,10 +82,18 @@ class MinuteBuilder:
         return None
 
     def time(self, at: float) -> str | None:
-        """The band tells its time (unix seconds) at the end of a second: what it heard is the second before."""
-        fault = self._open_at(at - 1)
+        """The band tells its time (unix seconds) at the end of a second: what it heard is the second before.
+
+        A time alone begins no account: who consents to self-reports only has no minutes.
+        """
+        heard = at - 1
+        if self._first is not None and _minute(heard) < self._first <= at:
+            heard = at  # told at the start of the very first second
+        if self._temperature is None and (self._first is None or heard < self._first):
+            return None if self._in_time(at) else self._misdate(_minute(at))
+        fault = self._open_at(heard)
         if fault is None:
-            self._close_before(_minute(at - 1 - GRACE_S))
+            self._close_before(_minute(heard - GRACE_S))
         return fault
 
     def take(self) -> tuple[list[MinuteTable], dict[str, int]]:
@@ -127,12 +135,8 @@ class MinuteBuilder:
     def _open_at(self, at: float) -> str | None:
         """Open the minute of a frame's time, or say why it cannot be."""
         minute = _minute(at)
-        now = self._clock.now()
-        if not now - BEHIND_S_MAX <= at <= now + AHEAD_S_MAX or (self._first is not None and minute < self._first):
-            if minute != self._misdated:
-                self._misdated = minute
-                self._dropped[CLOCK] += 1
-            return CLOCK
+        if not self._in_time(at) or (self._first is not None and minute < self._first):
+            return self._misdate(minute)
         if self._first is None:
             self._first = self._next = minute
         if minute < self._next:
@@ -142,6 +146,16 @@ class MinuteBuilder:
             opened.temperature[int(at) % MINUTE_S] = self._temperature
             self._temperature = None
         return None
+
+    def _in_time(self, at: float) -> bool:
+        now = self._clock.now()
+        return now - BEHIND_S_MAX <= at <= now + AHEAD_S_MAX
+
+    def _misdate(self, minute: int) -> str:
+        if minute != self._misdated:
+            self._misdated = minute
+            self._dropped[CLOCK] += 1
+        return CLOCK
 
     def _close_before(self, end: int) -> None:
         while self._next < end:

@@ -157,6 +157,24 @@ def test_a_time_at_the_end_of_the_last_minute_is_no_minute_of_its_own():
     assert made(minutes) == ([0], {})
 
 
+def test_a_time_alone_begins_no_account():
+    minutes = builder()
+    for at in range(START, START + 200, 10):
+        assert minutes.time(at) is None
+    minutes.flush()
+    assert made(minutes) == ([], {})
+    assert minutes.time(5.0) == "clock"
+
+
+def test_a_time_told_at_the_start_of_the_first_second_is_of_that_second():
+    minutes = builder()
+    hear(minutes, START, 1)
+    assert minutes.time(START) is None
+    hear(minutes, START + 1, 59)
+    minutes.flush()
+    assert made(minutes) == ([0], {})
+
+
 def test_frames_give_the_same_reading_as_the_arrays_behind_them():
     rng = np.random.default_rng(2)
     ticks = np.cumsum(np.round((0.8 + 0.03 * rng.standard_normal(70)) * 1024)).astype(int)
@@ -268,8 +286,9 @@ def test_every_minute_between_the_first_and_the_last_heard_is_made_or_dropped_on
         if kind == "flush":
             minutes.flush()
             continue
-        if getattr(minutes, kind)(frame) is None and kind != "temperature":
-            at = frame - 1 if kind == "time" else frame.time
+        fault = getattr(minutes, kind)(frame)
+        if fault is None and kind not in ("temperature", "time"):
+            at = frame.time
             length = len(getattr(frame, "nano_siemens", getattr(frame, "mean_mg", ())))
             last = at + (length - 1) // frame.rate if length else at
             heard.update(range(int(at) // 60 * 60, int(last) // 60 * 60 + 60, 60))
