@@ -83,6 +83,18 @@ def test_a_clock_outside_of_the_last_35_days_drops_its_minutes():
     assert made(minutes) == ([], {"clock": 4})
 
 
+def test_a_minute_that_runs_out_of_the_clocks_bounds_is_counted_once():
+    minutes = builder()
+    hear(minutes, START + 600, 61)  # the test's clock stands at START + 60
+    assert minutes.heart(second(START + 661)) == "clock"
+    assert minutes.heart(second(START + 725)) == "clock"
+    minutes._clock.at += 120
+    assert minutes.heart(second(START + 726)) == "clock"  # dropped already
+    hear(minutes, START + 780, 1)
+    minutes.flush()
+    assert made(minutes) == ([10], {"too-little-signal": 2, "clock": 1})
+
+
 def test_a_clock_that_jumps_back_makes_no_minute_twice():
     minutes = builder()
     hear(minutes, START, 200)
@@ -295,9 +307,11 @@ def test_every_minute_between_the_first_and_the_last_heard_is_made_or_dropped_on
         assert len(minutes._open) <= 16
     minutes.flush()
     tables, dropped = minutes.take()
-    starts = [table.start for table in tables]
-    assert len(set(starts)) == len(starts)
-    accounted = len(tables) + dropped.get("not-heard", 0)
-    assert heard <= set(starts)
+    starts = {table.start for table in tables}
+    assert len(starts) == len(tables)
+    assert heard <= starts
+    assert dropped.get("clock", 0) == len(minutes._misdated)
+    assert not starts & minutes._misdated
     if starts:
-        assert accounted == (max(starts) - min(starts)) // 60 + 1
+        between = sum(min(starts) <= minute <= max(starts) for minute in minutes._misdated)
+        assert len(tables) + dropped.get("not-heard", 0) + between == (max(starts) - min(starts)) // 60 + 1
