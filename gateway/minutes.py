@@ -26,6 +26,9 @@ BEHIND_S_MAX: Final = RETENTION_DAYS * 86_400
 #: Beats kept of one minute: 9 a second, as the profile has it.
 BEATS_MAX: Final = 9 * MINUTE_S
 
+#: Minutes remembered as dropped for their clock; only a band that makes its time up has more.
+MISDATED_MAX: Final = 1_000
+
 #: Why a minute is dropped here, besides the reasons of `epochs`.
 NOT_HEARD, CLOCK, WITHDRAWN = "not-heard", "clock", "withdrawn"
 #: Why a frame is not used.
@@ -43,7 +46,7 @@ class MinuteBuilder:
         self._open: dict[int, _OpenMinute] = {}
         self._first: int | None = None  # the first minute heard
         self._next = 0  # the minute to be closed next; those before are done
-        self._misdated: int | None = None
+        self._misdated: set[int] = set()
         self._temperature: float | None = None
         self._scr: ScrState | None = None
         self._tables: list[MinuteTable] = []
@@ -142,15 +145,26 @@ class MinuteBuilder:
     def _misplaced(self, at: float) -> str | None:
         """Why a time cannot be that of a minute which is open or to come; the first one heard sets the beginning."""
         minute = _minute(at)
-        now = self._clock.now()
-        if not now - BEHIND_S_MAX <= at <= now + AHEAD_S_MAX or (self._first is not None and minute < self._first):
-            if minute != self._misdated:
-                self._misdated = minute
-                self._dropped[CLOCK] += 1
-            return CLOCK
+        before_first = self._first is not None and minute < self._first
+        if not self._in_time(at) or before_first or minute in self._misdated:
+            return self._misdate(minute)
         if self._first is None:
             self._first = self._next = minute
         return LATE if minute < self._next else None
+
+    def _in_time(self, at: float) -> bool:
+        now = self._clock.now()
+        return now - BEHIND_S_MAX <= at <= now + AHEAD_S_MAX
+
+    def _misdate(self, minute: int) -> str:
+        """Drop a minute for its clock, once, unless it is open or done."""
+        done = self._first is not None and self._first <= minute < self._next
+        if not done and minute not in self._open and minute not in self._misdated:
+            if len(self._misdated) >= MISDATED_MAX:
+                self._misdated.clear()
+            self._misdated.add(minute)
+            self._dropped[CLOCK] += 1
+        return CLOCK
 
     def _close_before(self, end: int) -> None:
         # A gap is one when something after it was heard; until then the band may just have ended.
@@ -158,7 +172,8 @@ class MinuteBuilder:
             opened = self._open.pop(self._next, None)
             if opened is None:
                 heard = min((minute for minute in self._open if minute < end), default=end)
-                self._dropped[NOT_HEARD] += (heard - self._next) // MINUTE_S
+                misdated = sum(self._next <= minute < heard for minute in self._misdated)
+                self._dropped[NOT_HEARD] += (heard - self._next) // MINUTE_S - misdated
                 self._next, self._scr = heard, None
                 continue
             table, self._scr = minute_table(opened.signals(self._next), self._scr)

@@ -212,7 +212,7 @@ def test_a_withdrawal_drops_the_band_and_forgets_the_open_minute(air, town, brok
 
 def test_a_plain_strap_is_read_by_the_clock_of_the_gateway(air, town, broker, name, tmp_path):
     serial, _ = worn(town, 1301)
-    add(air, serial, "strap", tick_s=0.5)
+    add(air, serial, "strap", tick_s=0.15)
     with gateway(broker, name, air.port, tmp_path) as process:
         eventually(lambda: len(air.seen("measured", serial)) >= 6, seconds=20)
         end(process)

@@ -83,6 +83,18 @@ def test_a_clock_outside_of_the_last_35_days_drops_its_minutes():
     assert made(minutes) == ([], {"clock": 4})
 
 
+def test_a_minute_that_runs_out_of_the_clocks_bounds_is_counted_once():
+    minutes = builder()
+    hear(minutes, START + 600, 61)  # the test's clock stands at START + 60
+    assert minutes.heart(second(START + 661)) == "clock"
+    assert minutes.heart(second(START + 725)) == "clock"
+    minutes._clock.at += 120
+    assert minutes.heart(second(START + 726)) == "clock"  # dropped already
+    hear(minutes, START + 780, 1)
+    minutes.flush()
+    assert made(minutes) == ([10], {"too-little-signal": 2, "clock": 1})
+
+
 def test_a_clock_that_jumps_back_makes_no_minute_twice():
     minutes = builder()
     hear(minutes, START, 200)
@@ -161,6 +173,24 @@ def test_a_clock_that_ticks_on_without_a_measurement_opens_no_minute():
     tables, dropped = minutes.take()
     assert len(tables) == 1
     assert dropped == {}
+
+
+def test_a_time_alone_begins_no_account():
+    minutes = builder()
+    for at in range(START, START + 200, 10):
+        assert minutes.time(at) is None
+    minutes.flush()
+    assert made(minutes) == ([], {})
+    assert minutes.time(5.0) == "clock"
+
+
+def test_a_time_told_at_the_start_of_the_first_second_is_of_that_second():
+    minutes = builder()
+    hear(minutes, START, 1)
+    assert minutes.time(START) is None
+    hear(minutes, START + 1, 59)
+    minutes.flush()
+    assert made(minutes) == ([0], {})
 
 
 def test_frames_give_the_same_reading_as_the_arrays_behind_them():
@@ -282,9 +312,11 @@ def test_every_minute_between_the_first_and_the_last_heard_is_made_or_dropped_on
         assert len(minutes._open) <= 16
     minutes.flush()
     tables, dropped = minutes.take()
-    starts = [table.start for table in tables]
-    assert len(set(starts)) == len(starts)
-    accounted = len(tables) + dropped.get("not-heard", 0)
-    assert heard <= set(starts)
+    starts = {table.start for table in tables}
+    assert len(starts) == len(tables)
+    assert heard <= starts
+    assert dropped.get("clock", 0) == len(minutes._misdated)
+    assert not starts & minutes._misdated
     if starts:
-        assert accounted == (max(starts) - min(starts)) // 60 + 1
+        between = sum(min(starts) <= minute <= max(starts) for minute in minutes._misdated)
+        assert len(tables) + dropped.get("not-heard", 0) + between == (max(starts) - min(starts)) // 60 + 1
