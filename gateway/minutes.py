@@ -70,14 +70,12 @@ class MinuteBuilder:
     def eda(self, frame: Eda) -> str | None:
         """Skin conductance samples."""
         values = np.array([np.nan if s is None else s / 1000.0 for s in frame.nano_siemens])
-        return self._samples("eda", frame.time, frame.rate, values)
+        return self._samples(frame.time, frame.rate, {"eda": values})
 
     def motion(self, frame: Motion) -> str | None:
         """Acceleration samples."""
         mean, sd = np.array(frame.mean_mg) / 1000.0, np.array(frame.sd_mg) / 1000.0
-        return self._samples("acc_mean", frame.time, frame.rate, mean) or self._samples(
-            "acc_sd", frame.time, frame.rate, sd
-        )
+        return self._samples(frame.time, frame.rate, {"acc_mean": mean, "acc_sd": sd})
 
     def temperature(self, celsius: float | None) -> str | None:
         """A temperature, which has no time of its own: the next frame tells it (Current Time, in the profile)."""
@@ -119,20 +117,24 @@ class MinuteBuilder:
         self._open.clear()
         self._temperature = self._scr = None
 
-    def _samples(self, signal: str, time: int, rate: int, values: Floats) -> str | None:
+    def _samples(self, time: int, rate: int, signals: dict[str, Floats]) -> str | None:
+        """Put signals of one length and rate into their minutes."""
         slots = rate * MINUTE_S
         start = _minute(time)
-        at = (time - start) * rate + np.arange(len(values))  # counted from the start of the first sample's minute
+        length = len(next(iter(signals.values())))
+        at = (time - start) * rate + np.arange(length)  # counted from the start of the first sample's minute
         for ahead in range(int(at[-1]) // slots + 1):
             fault = self._open_at(max(time, start + ahead * MINUTE_S))
             if fault is not None:
                 return fault
-            grid = self._open[start + ahead * MINUTE_S].grid(signal, slots)
-            if grid is None:
-                return RATE
+            opened = self._open[start + ahead * MINUTE_S]
             here = at // slots == ahead
-            grid[at[here] % slots] = values[here]
-        self._close_before(_minute(time + len(values) // rate - GRACE_S))
+            for name, values in signals.items():
+                grid = opened.grid(name, slots)
+                if grid is None:
+                    return RATE
+                grid[at[here] % slots] = values[here]
+        self._close_before(_minute(time + length // rate - GRACE_S))
         return None
 
     def _open_at(self, at: float) -> str | None:
@@ -171,7 +173,8 @@ class MinuteBuilder:
             if opened is None:
                 heard = min((minute for minute in self._open if minute < end), default=end)
                 misdated = sum(self._next <= minute < heard for minute in self._misdated)
-                self._dropped[NOT_HEARD] += (heard - self._next) // MINUTE_S - misdated
+                if (unheard := (heard - self._next) // MINUTE_S - misdated) > 0:
+                    self._dropped[NOT_HEARD] += unheard
                 self._next, self._scr = heard, None
                 continue
             table, self._scr = minute_table(opened.signals(self._next), self._scr)
