@@ -116,8 +116,13 @@ class MinuteBuilder:
         self._open.clear()
         self._temperature = self._scr = None
 
+<<<<<<< HEAD
     def _samples(self, time: int, rate: int, signals: Mapping[str, Floats]) -> str | None:
         """Evenly spaced samples of one frame: signals that are measured together, of one length."""
+=======
+    def _samples(self, time: int, rate: int, signals: dict[str, Floats]) -> str | None:
+        """Put signals of one length and rate into their minutes."""
+>>>>>>> refs/heads/gateway
         slots = rate * MINUTE_S
         start = _minute(time)
         length = len(next(iter(signals.values())))
@@ -126,9 +131,16 @@ class MinuteBuilder:
             fault = self._open_at(max(time, start + ahead * MINUTE_S))
             if fault is not None:
                 return fault
+<<<<<<< HEAD
             here = at // slots == ahead
             for signal, values in signals.items():
                 grid = self._open[start + ahead * MINUTE_S].grid(signal, slots)
+=======
+            opened = self._open[start + ahead * MINUTE_S]
+            here = at // slots == ahead
+            for name, values in signals.items():
+                grid = opened.grid(name, slots)
+>>>>>>> refs/heads/gateway
                 if grid is None:
                     return RATE
                 grid[at[here] % slots] = values[here]
@@ -173,7 +185,8 @@ class MinuteBuilder:
             if opened is None:
                 heard = min((minute for minute in self._open if minute < end), default=end)
                 misdated = sum(self._next <= minute < heard for minute in self._misdated)
-                self._dropped[NOT_HEARD] += (heard - self._next) // MINUTE_S - misdated
+                if (unheard := (heard - self._next) // MINUTE_S - misdated) > 0:
+                    self._dropped[NOT_HEARD] += unheard
                 self._next, self._scr = heard, None
                 continue
             table, self._scr = minute_table(opened.signals(self._next), self._scr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from enum import Enum
 from functools import partial
@@ -21,6 +22,9 @@ from gateway.minutes import MinuteBuilder
 from gateway.uplink import Uplink
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
+#: Why a frame was lost that was the gateway's own fault.
+INTERNAL: Final = "internal"
 #: A consent may expire without a message, and a band fall silent without a lost link.
 CHECK_S: Final = 30.0
 #: A band says something once in ten seconds at least, a strap every second; a silent one must not keep its slot.
@@ -138,6 +142,9 @@ class Session:
                 fault = use(decode(data))
             except MalformedFrame as bad:
                 fault = bad.reason
+            except Exception as error:  # noqa: BLE001 (the radio's stack would swallow a fault of ours; so it shows)
+                _log.error("a frame was lost by a fault of the gateway: %s", type(error).__name__)
+                fault = INTERNAL
             if fault is not None:
                 self._uplink.note_frames({f"{name}:{fault}": 1})
             self._heard_s = loop.time()

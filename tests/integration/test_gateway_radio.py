@@ -238,6 +238,7 @@ def test_a_hostile_peripheral_is_rejected_and_harms_nobody(air, town, broker, na
     assert rejected["eda:truncated"] > 10
     assert {key.split(":")[0] for key in rejected} >= {"heart-rate", "beat-timing", "motion", "current-time"}
     assert "fault of the gateway" not in (tmp_path / "log").read_text()
+    assert not [key for key in rejected if key.endswith(":internal")]
 
 
 def test_a_band_that_vanishes_and_comes_back_goes_on_with_its_minute(air, town, broker, name, tmp_path):

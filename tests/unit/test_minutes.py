@@ -145,6 +145,15 @@ def test_a_batch_over_three_minutes_is_divided():
     np.testing.assert_equal([table.fields["eda"][0] for table in tables], [np.nan, 2.0, 2.0])
 
 
+def test_a_batch_that_closes_its_own_first_minute_keeps_mean_and_deviation_together():
+    minutes = builder()
+    batch = Motion(time=START + 30, rate=1, mean_mg=(1000,) * 50, sd_mg=(12,) * 50)
+    assert minutes.motion(batch) is None
+    minutes.flush()
+    tables, _ = minutes.take()
+    assert [table.fields["motion"][0] for table in tables] == [0.012, 0.012]
+
+
 def test_a_change_of_rate_within_a_minute_is_rejected():
     minutes = builder()
     assert minutes.eda(Eda(time=START, rate=4, nano_siemens=(1000,) * 4)) is None
