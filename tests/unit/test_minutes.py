@@ -160,28 +160,23 @@ def test_a_change_of_rate_within_a_minute_is_rejected():
     assert minutes.eda(Eda(time=START + 1, rate=8, nano_siemens=(1000,) * 8)) == "rate"
 
 
-def test_a_temperature_is_that_of_the_second_before_the_time_that_follows_it():
+def test_a_temperature_belongs_to_the_second_that_the_next_time_ends():
     minutes = builder()
-    hear(minutes, START, 60)
-    for at in (START + 50, START + 60):
-        minutes.temperature(31.5)
+    told = ((31.5, START + 50), (31.5, START + 60), (32.5, START + 70), (32.5, START + 80))  # two make a mean
+    for celsius, at in told:
+        minutes.temperature(celsius)
         assert minutes.time(at) is None
     minutes.flush()
-    tables, dropped = minutes.take()
-    assert [table.fields["skin_temp"][0] for table in tables] == [31.5]
-    assert dropped == {}
+    tables, _ = minutes.take()
+    assert [table.fields["skin_temp"][0] for table in tables] == [31.5, 32.5]
 
 
-def test_a_clock_that_ticks_on_without_a_measurement_opens_no_minute():
+def test_a_time_at_the_end_of_the_last_minute_is_no_minute_of_its_own():
     minutes = builder()
-    assert minutes.time(START - 60) is None
     hear(minutes, START, 60)
-    for at in range(START + 60, START + 600, 10):
-        assert minutes.time(at) is None
+    minutes.time(START + 60)
     minutes.flush()
-    tables, dropped = minutes.take()
-    assert len(tables) == 1
-    assert dropped == {}
+    assert made(minutes) == ([0], {})
 
 
 def test_a_time_alone_begins_no_account():
@@ -313,7 +308,8 @@ def test_every_minute_between_the_first_and_the_last_heard_is_made_or_dropped_on
         if kind == "flush":
             minutes.flush()
             continue
-        if getattr(minutes, kind)(frame) is None and kind not in ("temperature", "time"):
+        fault = getattr(minutes, kind)(frame)
+        if fault is None and kind not in ("temperature", "time"):
             at = frame.time
             length = len(getattr(frame, "nano_siemens", getattr(frame, "mean_mg", ())))
             last = at + (length - 1) // frame.rate if length else at
