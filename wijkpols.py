@@ -10,20 +10,35 @@ import importlib
 import logging
 import sys
 from types import ModuleType
-from typing import Final
+from typing import Final, NamedTuple
 
 from contracts.ports import Fault, UsageFault
 
-#: command -> (module, extra that brings its libraries, what it does)
+
+class Part(NamedTuple):
+    """Where a part's command is."""
+
+    module: str
+    extra: str  # that brings its libraries
+    told: str
+    add_arguments: str = "add_arguments"
+    run: str = "run"
+
+
 PARTS: Final = {
-    "demo": ("demo.app", "demo", "the whole house on this machine: played at speed, then live"),
-    "bands": ("firmware_sim.app", "band", "simulated wristbands on a virtual Bluetooth radio"),
-    "gateway": ("gateway.app", "gateway", "read wristbands and send minutes to the broker"),
-    "ingest": ("ingest.app", "ingest", "take minutes from the broker into the store"),
-    "analytics": ("analytics.app", "analytics", "compute and release the district indices"),
-    "api": ("api.app", "api", "the pages and the API: indices, consent, transparency"),
-    "districts": ("api.districts", "api", "list the districts, or import your own from GeoJSON"),
-    "consent": ("api.ledger_command", "api", "check the consent ledger's chain"),
+    "demo": Part("demo.app", "demo", "the whole house on this machine: played at speed, then live"),
+    "bands": Part("firmware_sim.app", "band", "simulated wristbands on a virtual Bluetooth radio"),
+    "gateway": Part("gateway.app", "gateway", "read wristbands and send minutes to the broker"),
+    "ingest": Part("ingest.app", "ingest", "take minutes from the broker into the store"),
+    "analytics": Part("analytics.app", "analytics", "compute and release the district indices"),
+    "api": Part("api.app", "api", "the pages and the API: indices, consent, transparency"),
+    "districts": Part(
+        "api.commands", "api", "list the districts, or import your own", "add_district_arguments", "run_districts"
+    ),
+    "volunteers": Part(
+        "api.commands", "api", "register bands and print their claim codes", "add_band_arguments", "run_bands"
+    ),
+    "consent": Part("api.commands", "api", "check the consent ledger's chain", "add_consent_arguments", "run_consent"),
 }
 
 
@@ -45,33 +60,40 @@ def main(argv: list[str] | None = None) -> int:
 
 def _dispatch(words: list[str]) -> int:
     width = max(map(len, PARTS))
-    parts = "\n".join(f"  {name:{width}}  {told}" for name, (_, _, told) in PARTS.items())
     parser = argparse.ArgumentParser(
         prog="wijkpols",
         description="Well-being per district, from wristbands of consenting volunteers.",
-        epilog=f"parts:\n{parts}\n\n'wijkpols PART --help' tells more of each.",
+        epilog="parts:\n"
+        + "\n".join(f"  {name:{width}}  {part.told}" for name, part in PARTS.items())
+        + "\n\n'wijkpols PART --help' tells more of each.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("part", choices=PARTS, metavar="PART")
-    part = parser.parse_args(words[:1]).part
-    module = _module(part)
-    parser = argparse.ArgumentParser(prog=f"wijkpols {part}", description=PARTS[part][2])
-    module.add_arguments(parser)
+    name = parser.parse_args(words[:1]).part
+    part = PARTS[name]
+    module = _module(part.module, part.extra)
+    parser = argparse.ArgumentParser(prog=f"wijkpols {name}", description=part.told)
+    getattr(module, part.add_arguments)(parser)
     args = parser.parse_args(words[1:])
-    match part:
+    match name:
         case "analytics":
-            # The ledger's directory of consents is handed down here, so that analytics need not know the API.
-            return int(module.run(args, consents=_module("api", name="api.app").open_directory))
+            return _analytics(module, args)
         case _:
-            return int(module.run(args))
+            return int(getattr(module, part.run)(args))
 
 
-def _module(part: str, *, name: str | None = None) -> ModuleType:
-    module, extra, _ = PARTS[part]
+def _analytics(module: ModuleType, args: argparse.Namespace) -> int:
+    """The ledger's directory of consents, the store and the districts are handed down: analytics knows no API."""
+    registry = _module("api.app", "api").registry_from_settings()
+    store = _module("ingest.app", "ingest").open_store
+    return int(module.run(args, consents=registry.ledger, open_store=store, districts=registry.districts.all()))
+
+
+def _module(name: str, extra: str) -> ModuleType:
     try:
-        return importlib.import_module(name or module)
+        return importlib.import_module(name)
     except ModuleNotFoundError as missing:
-        if missing.name is not None and missing.name.split(".")[0] in {m.split(".")[0] for m, _, _ in PARTS.values()}:
+        if missing.name is not None and missing.name.split(".")[0] in {p.module.split(".")[0] for p in PARTS.values()}:
             raise
         raise UsageFault(
             f"this part needs {missing.name}, which is not installed: run pip install 'wijkpols[{extra}]'"

@@ -13,10 +13,12 @@ from typing import Final, Literal
 
 import msgspec
 
+from contracts.faults import UsageFault
 from contracts.reading import FIELDS, Category, Reading, SelfReport
 
 #: A mirror holds at most this many bands; a broker that sends more is not ours.
 MIRROR_BANDS_MAX: Final = 1_000_000
+BAND_KEY_BYTES_MIN: Final = 16
 
 
 class Purpose(StrEnum):
@@ -79,13 +81,27 @@ def new_pseudonym(entropy: bytes) -> str:
     return base64.b32encode(entropy).decode().rstrip("=").lower()
 
 
+def band_key(text: str) -> bytes:
+    """The installation's secret for naming bands, out of its hexadecimal form. Raises UsageFault, without the text."""
+    try:
+        key = bytes.fromhex(text)
+    except ValueError:
+        key = b""
+    if len(key) < BAND_KEY_BYTES_MIN:
+        raise UsageFault(
+            "set WIJKPOLS_BAND_KEY to 32 or more hexadecimal digits ('openssl rand -hex 32'), "
+            "the same at the API and at every gateway"
+        )
+    return key
+
+
 def band_token(key: bytes, serial: str) -> str:
     """The name by which a band is known outside of the gateway: HMAC-SHA256 of its serial, 128 bits, base32.
 
     Keyed, so that who knows serials cannot list tokens (RFC 2104).
     """
-    if len(key) < 16:
-        raise ValueError("the band key must have 16 bytes or more")
+    if len(key) < BAND_KEY_BYTES_MIN:
+        raise ValueError(f"the band key must have {BAND_KEY_BYTES_MIN} bytes or more")
     digest = hmac.new(key, serial.encode(), hashlib.sha256).digest()[:16]
     return base64.b32encode(digest).decode().rstrip("=").lower()
 

@@ -11,15 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.consent import Cover, Purpose
+from contracts.faults import Fault as Fault
+from contracts.faults import UsageFault as UsageFault
 from contracts.reading import Reading, SelfReport
-
-
-class Fault(Exception):
-    """Something a person can mend. The text is one line that says what to do; the front door prints it, exit 1."""
-
-
-class UsageFault(Fault):
-    """A setting or an argument that cannot be used; exit 2."""
 
 
 class Clock(Protocol):

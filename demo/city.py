@@ -16,9 +16,12 @@ from contracts.consent import Purpose
 from contracts.district import District
 from contracts.reading import Category
 
-#: Share of the volunteers per district, by its place in the list: two release daily, three weekly, and five are
-#: merged with neighbours; not every cell of them comes above the threshold.
-_SHARES: Final = (45, 12, 110, 36, 42, 9, 8, 96, 12, 8)
+#: Share of the volunteers per district, by its place in the list: the third releases daily, four weekly, and five are
+#: merged with neighbours.
+_SHARES: Final = (42, 6, 100, 42, 42, 6, 5, 46, 6, 5)
+#: In the fourth district most bands lie in a drawer: many enrolled, few took part, and the cells are withheld.
+_DRAWER_PLACE: Final = 3
+_DRAWER_SHARE: Final = 0.65
 VOLUNTEERS_DEFAULT: Final = sum(_SHARES)
 
 
@@ -29,6 +32,7 @@ class Volunteer(msgspec.Struct, frozen=True, kw_only=True):
     serial: str
     district: str
     choices: Mapping[Purpose, Sequence[Category]]
+    wears: bool = True  # or the band lies in a drawer
 
 
 def spread(volunteers: int, districts: Sequence[District]) -> dict[str, int]:
@@ -43,15 +47,22 @@ def spread(volunteers: int, districts: Sequence[District]) -> dict[str, int]:
     return dict(zip(codes, counts, strict=True))
 
 
-def population(counts: Mapping[str, int], *, first: int = 1, seed: int) -> list[Volunteer]:
-    """The volunteers of a city, numbered from `first`, with the choices that a seeded throw gives each."""
+def population(counts: Mapping[str, int], *, seed: int) -> list[Volunteer]:
+    """The volunteers of a city, numbered from 1, with the choices that a seeded throw gives each."""
     dice = random.Random(seed)  # noqa: S311  choices of invented people, no secret
     found: list[Volunteer] = []
-    for district, count in counts.items():
+    for place, (district, count) in enumerate(counts.items()):
         for _ in range(count):
-            number = first + len(found)
+            number = 1 + len(found)
+            choices, drawer = _choices(dice.random()), dice.random() < _DRAWER_SHARE
             found.append(
-                Volunteer(number=number, serial=serial(number), district=district, choices=_choices(dice.random()))
+                Volunteer(
+                    number=number,
+                    serial=serial(number),
+                    district=district,
+                    choices=choices,
+                    wears=not (drawer and place == _DRAWER_PLACE),
+                )
             )
     return found
 

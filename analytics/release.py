@@ -1,0 +1,72 @@
+"""The single private exit: records of one area and window in, one draw of noisy cells out, into the release log.
+
+Nothing else in analytics hands anything outward that is made of people's data. What is withheld has one shape and one
+reason, and costs the same budget: the noisy count decides, and the exact one is looked at by nobody.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from analytics.mechanism import CENTRE, HIGH, LOW, Draw, Noise, draw, noise
+from analytics.records import CENTI, Scores
+from analytics.release_log import ReleaseLog
+from contracts.release import MEASURED, METHOD_VERSION, WITHHELD_REASON, Area, Cell, Window
+
+#: The spread between people that a margin assumes, in points: a public constant, not taken from the data.
+SD_PEOPLE: Final = 15.0
+Z_95: Final = 1.96
+
+
+def release(log: ReleaseLog, *, area: Area, window: Window, scores: Scores) -> tuple[Cell, ...]:
+    """Draw, charge and keep the three cells of an area and window, once.
+
+    Raises `release_log.AlreadyReleased` or `budget.InsufficientBudget`; nothing was drawn then.
+    """
+    constants = noise(area.cadence)
+    return log.publish(
+        area=area,
+        window=window,
+        rho=constants.rho,
+        draw=lambda: cells_of(draw(scores, area.cadence), constants, area=area, window=window),
+    )
+
+
+def cells_of(drawn: Draw, constants: Noise, *, area: Area, window: Window) -> tuple[Cell, ...]:
+    """The cells of a draw: arithmetic on what is private already."""
+    shown = drawn.participants >= constants.threshold
+    return tuple(
+        Cell(
+            area=area.code,
+            districts=area.districts,
+            metric=metric,
+            window=window.name,
+            start=window.start,
+            end=window.end,
+            method=METHOD_VERSION,
+            status="published" if shown else "withheld",
+            value=value_of(total, drawn.participants) if shown else None,
+            margin=margin_of(value_of(total, drawn.participants), drawn.participants, constants) if shown else None,
+            participants=float(drawn.participants) if shown else None,
+            reason=None if shown else WITHHELD_REASON,
+        )
+        for metric, total in zip(MEASURED, drawn.sums, strict=True)
+    )
+
+
+def value_of(total: int, count: int) -> float:
+    """The mean in points, 20-90: noisy sum / max(noisy count, 1) + 55, clamped to the public bounds."""
+    return round(min(max(total / max(count, 1) + CENTRE, LOW), HIGH) / CENTI, 2)
+
+
+def margin_of(value: float, count: int, constants: Noise) -> float:
+    """Half the width of the 95 % interval, in points: 1.96·sqrt(σ²/n̂² + 15²/n̂).
+
+    σ² is the noise in the numerator: the sum's own, and the count's, which enters by how far the value lies from
+    the centre (the first-order variance of a quotient). It leaves out who chose to take part.
+    """
+    n = max(count, 1)
+    sum_part = constants.sigma_sum / CENTI
+    count_part = (value - CENTRE / CENTI) * constants.sigma_count
+    return round(Z_95 * math.sqrt((sum_part**2 + count_part**2) / n**2 + SD_PEOPLE**2 / n), 2)

@@ -1,0 +1,264 @@
+"""What was released, what it cost and by which plan: the registry's append-only history.
+
+A release, its claims and its budget entry are one transaction. SQLite takes the write lock at its beginning
+(BEGIN IMMEDIATE), PostgreSQL runs it SERIALIZABLE; the claims' primary key decides between two schedulers either way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection, Engine, RowMapping, create_engine, event, insert, select
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
+
+from analytics.budget import PERIOD_DAYS, RHO_CAP, Entry, check, spent
+from analytics.derived import with_derived
+from analytics.plan import Plan
+from analytics.tables import CELLS, CLAIMS, LEDGER, METADATA, PLANS
+from analytics.windows import instant
+from contracts.ports import Fault, UsageFault
+from contracts.release import METHOD_VERSION, Area, Budget, Cadence, Cell, Metric, Window
+
+#: How long a writer waits for another one before it gives up, in seconds.
+BUSY_S: Final = 30.0
+_NOT_WRITABLE: Final = (
+    "the registry cannot be opened or written: check WIJKPOLS_REGISTRY_URL, that its folder may be written to, "
+    "and that the database is up"
+)
+
+
+class AlreadyReleased(Exception):
+    """The key is taken: this area and window have their one draw, or another scheduler is making it."""
+
+
+def open_engine(url: str) -> Engine:
+    """An engine for `WIJKPOLS_REGISTRY_URL`. Raises UsageFault for a URL that SQLAlchemy cannot use, or Fault."""
+    try:
+        parsed = make_url(url)
+        sqlite = parsed.get_backend_name() == "sqlite"
+        engine = create_engine(parsed, connect_args={"timeout": BUSY_S} if sqlite else {})
+        on_disk = sqlite and parsed.database not in (None, "", ":memory:")
+        if on_disk:
+            Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
+    except (ArgumentError, NoSuchModuleError, ImportError):
+        raise UsageFault(
+            "WIJKPOLS_REGISTRY_URL is no database that can be used here: give sqlite:///path/to/registry.sqlite "
+            "or postgresql+psycopg://user@host/name"
+        ) from None
+    except OSError:
+        raise Fault(_NOT_WRITABLE) from None
+    if on_disk:
+        # With a write-ahead log readers never wait for a writer; FULL keeps a commit through a power cut.
+        @event.listens_for(engine, "connect")
+        def _settings(connection: object, _record: object) -> None:
+            cursor = connection.cursor()  # type: ignore[attr-defined]
+            cursor.execute("PRAGMA journal_mode=WAL")
+            cursor.execute("PRAGMA synchronous=FULL")
+            cursor.close()
+
+    return engine
+
+
+class ReleaseLog:
+    """The release log of one registry database. Any number of these may work on one database at once."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Makes the tables that are missing. Raises Fault when the database cannot be written."""
+        self._engine = engine
+        try:
+            with self._writing() as connection:
+                METADATA.create_all(connection)
+        except DBAPIError as fault:
+            raise Fault(_NOT_WRITABLE) from fault
+
+    def publish(
+        self, *, area: Area, window: Window, rho: float, draw: Callable[[], Sequence[Cell]]
+    ) -> tuple[Cell, ...]:
+        """Claim the key, charge the budget, draw once and keep the result: all of it, or nothing.
+
+        Raises AlreadyReleased or `budget.InsufficientBudget`; `draw` has not been called then.
+        """
+        with self._writing() as connection:
+            claims = [{"district": d, "window": window.name, "method": METHOD_VERSION} for d in area.districts]
+            try:
+                connection.execute(insert(CLAIMS), claims)
+            except IntegrityError:
+                raise AlreadyReleased(f"{area.code} {window.name}") from None
+            entry = Entry(area.code, window.name, window.cadence, window.end, METHOD_VERSION, rho)
+            check(self._ledger(connection), entry)
+            cells = tuple(draw())
+            connection.execute(insert(LEDGER), [_ledger_row(entry)])
+            connection.execute(insert(CELLS), [_cell_row(cell) for cell in cells])
+        return cells
+
+    def cells(
+        self,
+        *,
+        districts: Collection[str] | None = None,
+        metrics: Collection[Metric] | None = None,
+        start: int | None = None,
+        end: int | None = None,
+        derived: bool = True,
+    ) -> list[Cell]:
+        """Published and withheld cells whose window begins in [start, end), in order of time, area and metric.
+
+        `districts`: those of areas that hold any of these. Derived metrics are computed from the released figures.
+        """
+        query = select(CELLS).order_by(CELLS.c.start_s, CELLS.c.end_s, CELLS.c.area, CELLS.c.id)
+        if start is not None:
+            query = query.where(CELLS.c.start_s >= start)
+        if end is not None:
+            query = query.where(CELLS.c.start_s < end)
+        with self._engine.connect() as connection:
+            found = [_cell(row) for row in connection.execute(query).mappings()]
+        if districts is not None:
+            found = [cell for cell in found if not set(districts).isdisjoint(cell.districts)]
+        if derived:
+            found = with_derived(found)
+        return [cell for cell in found if metrics is None or cell.metric in metrics]
+
+    def released(self) -> set[tuple[str, str]]:
+        """(district, window name) of all that has had its draw, by any version of the method."""
+        with self._engine.connect() as connection:
+            return {(row.district, row.window) for row in connection.execute(select(CLAIMS))}
+
+    def ledger(self) -> list[Entry]:
+        """All charges, in the order in which they were made."""
+        with self._engine.connect() as connection:
+            return self._ledger(connection)
+
+    def budget(self, now: float) -> Budget:
+        """The most that any volunteer lost in any 30 days, over windows that ended by now, and the cap."""
+        rho_spent = spent(entry for entry in self.ledger() if entry.end <= now)
+        return Budget(rho_spent=round(rho_spent, 9), rho_cap=RHO_CAP, days=PERIOD_DAYS)
+
+    def plans(self) -> tuple[Plan, ...]:
+        """Every plan that was ever set, oldest first. Each holds until the next."""
+        with self._engine.connect() as connection:
+            return self._plans(connection)
+
+    def plan(self) -> tuple[Area, ...]:
+        """The areas of the newest plan; none when there is none yet."""
+        plans = self.plans()
+        return plans[-1].areas if plans else ()
+
+    def set_plan(self, areas: Sequence[Area], *, holds_from: date) -> Plan:
+        """Keep a plan from a local day on. Setting the same again changes nothing.
+
+        A later plan begins on a Monday after everything released, so that no window lies in two plans and nobody
+        is in a week and in days of it. Raises UsageFault.
+        """
+        plan = Plan(holds_from, tuple(sorted(areas, key=lambda area: area.code)))
+        codes = [district for area in plan.areas for district in area.districts]
+        if not codes or len(codes) != len(set(codes)):
+            raise UsageFault("a plan needs at least one area, and every district in one area alone")
+        with self._writing() as connection:
+            earlier = self._plans(connection)
+            if plan in earlier:
+                return plan
+            if earlier:
+                released = max((entry.end for entry in self._ledger(connection)), default=0)
+                if holds_from <= earlier[-1].holds_from or instant(holds_from) < released:
+                    raise UsageFault("a plan cannot change what was planned or released: let it begin later")
+                if holds_from.isoweekday() != 1:
+                    raise UsageFault(f"{holds_from} is no Monday: a new plan begins with a week")
+            rows = [
+                {"holds_from": holds_from.isoformat(), "district": d, "area": area.code, "cadence": area.cadence}
+                for area in plan.areas
+                for d in area.districts
+            ]
+            connection.execute(insert(PLANS), rows)
+        return plan
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        """A transaction that is the only writer, from its first line on."""
+        sqlite = self._engine.dialect.name == "sqlite"
+        level = "AUTOCOMMIT" if sqlite else "SERIALIZABLE"
+        with self._engine.connect().execution_options(isolation_level=level) as connection:
+            if not sqlite:
+                with connection.begin():
+                    yield connection
+                return
+            # pysqlite begins too late (before the first write), so the transaction is told by hand; an engine whose
+            # owner begins transactions in a listener of its own has done so by now.
+            connection.begin()
+            if not connection.connection.dbapi_connection.in_transaction:  # type: ignore[union-attr]
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                connection.exec_driver_sql("ROLLBACK")
+                raise
+            connection.exec_driver_sql("COMMIT")
+
+    @staticmethod
+    def _ledger(connection: Connection) -> list[Entry]:
+        rows = connection.execute(select(LEDGER).order_by(LEDGER.c.id))
+        return [Entry(r.area, r.window, Cadence(r.cadence), int(r.end_s), r.method, float(r.rho)) for r in rows]
+
+    @staticmethod
+    def _plans(connection: Connection) -> tuple[Plan, ...]:
+        plans: dict[str, dict[tuple[str, str], list[str]]] = {}
+        for row in connection.execute(select(PLANS).order_by(PLANS.c.holds_from, PLANS.c.id)):
+            plans.setdefault(row.holds_from, {}).setdefault((row.area, row.cadence), []).append(row.district)
+        return tuple(
+            Plan(
+                date.fromisoformat(day),
+                tuple(
+                    Area(code=code, districts=tuple(districts), cadence=Cadence(cadence))
+                    for (code, cadence), districts in areas.items()
+                ),
+            )
+            for day, areas in plans.items()
+        )
+
+
+def _ledger_row(entry: Entry) -> dict[str, object]:
+    return {
+        "area": entry.area,
+        "window": entry.window,
+        "cadence": entry.cadence,
+        "end_s": entry.end,
+        "method": entry.method,
+        "rho": entry.rho,
+    }
+
+
+def _cell_row(cell: Cell) -> dict[str, object]:
+    return {
+        "area": cell.area,
+        "districts": "+".join(cell.districts),
+        "metric": cell.metric,
+        "window": cell.window,
+        "start_s": cell.start,
+        "end_s": cell.end,
+        "method": cell.method,
+        "status": cell.status,
+        "value": cell.value,
+        "margin": cell.margin,
+        "participants": cell.participants,
+        "reason": cell.reason,
+    }
+
+
+def _cell(row: RowMapping) -> Cell:
+    return Cell(
+        area=row["area"],
+        districts=tuple(row["districts"].split("+")),
+        metric=row["metric"],
+        window=row["window"],
+        start=int(row["start_s"]),
+        end=int(row["end_s"]),
+        method=row["method"],
+        status=row["status"],
+        value=row["value"],
+        margin=row["margin"],
+        participants=row["participants"],
+        reason=row["reason"],
+    )

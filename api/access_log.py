@@ -1,0 +1,62 @@
+"""Who looked at what, and why: public, without the person who was looked at."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Literal, NamedTuple
+
+from sqlalchemy import Engine, func, insert, select
+
+from api.tables import ACCESS_LOG
+from contracts.ports import Clock
+
+Role = Literal["volunteer", "staff"]
+
+
+class PublicEntry(NamedTuple):
+    """How often a role asked a dataset for a purpose on a day."""
+
+    day: str  # ISO date, UTC
+    role: str
+    purpose: str
+    dataset: str
+    times: int
+
+
+class OwnEntry(NamedTuple):
+    """One time that somebody's own data was read."""
+
+    day: str
+    role: str
+    purpose: str
+    dataset: str
+
+
+class AccessLog:
+    """The access log in the registry. It is written before the data is given."""
+
+    def __init__(self, engine: Engine, *, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+
+    def record(self, *, role: Role, purpose: str, dataset: str, pseudonym: str | None = None) -> None:
+        """Write down one access. `pseudonym` is whose data it was; only that volunteer sees it."""
+        day = datetime.fromtimestamp(self._clock.now(), UTC).date().isoformat()
+        with self._engine.begin() as connection:
+            connection.execute(
+                insert(ACCESS_LOG).values(day=day, role=role, purpose=purpose, dataset=dataset, pseudonym=pseudonym)
+            )
+
+    def public(self, *, limit: int) -> list[PublicEntry]:
+        """The newest days first."""
+        what = (ACCESS_LOG.c.day, ACCESS_LOG.c.role, ACCESS_LOG.c.purpose, ACCESS_LOG.c.dataset)
+        query = select(*what, func.count()).group_by(*what).order_by(ACCESS_LOG.c.day.desc(), *what[1:]).limit(limit)
+        with self._engine.connect() as connection:
+            return [PublicEntry(*row) for row in connection.execute(query)]
+
+    def own(self, pseudonym: str) -> list[OwnEntry]:
+        """Each time that this volunteer's data was read, oldest first."""
+        query = select(ACCESS_LOG.c.day, ACCESS_LOG.c.role, ACCESS_LOG.c.purpose, ACCESS_LOG.c.dataset)
+        query = query.where(ACCESS_LOG.c.pseudonym == pseudonym).order_by(ACCESS_LOG.c.id)
+        with self._engine.connect() as connection:
+            return [OwnEntry(*row) for row in connection.execute(query)]

@@ -1,0 +1,159 @@
+"""The citizens' pages, in Dutch and under /en in English: no login, no cookie, no JavaScript."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, get_args
+
+from fastapi import APIRouter, Query
+from starlette.exceptions import HTTPException
+from starlette.responses import FileResponse, Response
+
+from api.notices import LANGUAGES, Language
+from api.pages.charts import draw_course
+from api.pages.figures import PARTS, SHOWN, course, newest_figures, safety_weights
+from api.pages.maps import draw
+from api.pages.render import STYLESHEET, base_of, page
+from api.parts import Parts, PartsOf
+from api.transparency import transparency
+from contracts.reading import Reason
+from contracts.release import MEASURED, Area, Metric
+
+router = APIRouter(include_in_schema=False)
+MetricQuery = Annotated[str, Query(max_length=20)]
+
+
+@router.get("/style.css")
+def get_stylesheet() -> Response:
+    """The one stylesheet."""
+    return FileResponse(STYLESHEET, media_type="text/css", headers={"Cache-Control": "public, max-age=3600"})
+
+
+@router.get("/robots.txt")
+def get_robots() -> Response:
+    """Everything here is public."""
+    return Response("User-agent: *\nAllow: /\n", media_type="text/plain")
+
+
+def home(parts: Parts, language: Language) -> Response:
+    """What is collected, by whom, what for, how long, what is withheld, and what it costs."""
+    return page(
+        "home.html",
+        language=language,
+        path="/",
+        settings=parts.settings,
+        record=transparency(parts),
+        **_map_of(parts, "safe"),
+    )
+
+
+def districts(parts: Parts, language: Language, metric: str) -> Response:
+    """The map and the margins of one metric."""
+    return page(
+        "districts.html",
+        language=language,
+        path="/wijken",
+        settings=parts.settings,
+        **_map_of(parts, _metric(metric)),
+        menu=SHOWN,
+        measured=MEASURED,
+        part_names=PARTS,
+    )
+
+
+def district(parts: Parts, language: Language, code: str) -> Response:
+    """The course of every metric in one district."""
+    found = parts.districts.find(code)
+    if found is None:
+        raise HTTPException(404)
+    names = {d.code: d.name for d in parts.districts.all()}
+    cells = parts.releases.cells(districts=(code,))
+    courses = [(metric, course(cells, metric)) for metric in SHOWN]
+    area = _area_of(parts, code)
+    members = area.districts if area is not None else ()
+    newest = {metric: run[-1] for metric, run in courses if run}
+    safe, calm = newest.get("safe"), newest.get("calm")
+    weights = None
+    if safe and calm and safe.window == calm.window and safe.value is not None and calm.value is not None:
+        weights = safety_weights(safe.value, calm.value)
+    return page(
+        "district.html",
+        language=language,
+        path=f"/wijken/{code}",
+        settings=parts.settings,
+        district=found,
+        area=area,
+        together=[names.get(member, member) for member in members if member != code],
+        courses=[(metric, run, draw_course(run)) for metric, run in courses],
+        measured=MEASURED,
+        part_names=PARTS,
+        weights=weights,
+        reasons=list(Reason),
+    )
+
+
+def notice(parts: Parts, language: Language) -> Response:
+    """The text that volunteers read."""
+    return page(
+        "notice.html",
+        language=language,
+        path="/toestemming",
+        settings=parts.settings,
+        notice=parts.notices.of(language),
+    )
+
+
+def not_found(parts: Parts, path: str, status: int) -> Response:
+    """An error as a page, in the language of its address."""
+    language: Language = "en" if path == "/en" or path.startswith("/en/") else "nl"
+    kind = "500" if status >= 500 else "404"
+    response = page("error.html", language=language, path="/", settings=parts.settings, status=status, kind=kind)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _add_pages(language: Language) -> None:
+    base = base_of(language)
+
+    def get_home(parts: PartsOf) -> Response:
+        return home(parts, language)
+
+    def get_districts(parts: PartsOf, metric: MetricQuery = "safe") -> Response:
+        return districts(parts, language, metric)
+
+    def get_district(parts: PartsOf, code: str) -> Response:
+        return district(parts, language, code)
+
+    def get_notice(parts: PartsOf) -> Response:
+        return notice(parts, language)
+
+    pages: dict[str, Callable[..., Response]] = {
+        base or "/": get_home,
+        f"{base}/wijken": get_districts,
+        f"{base}/wijken/{{code}}": get_district,
+        f"{base}/toestemming": get_notice,
+    }
+    for path, endpoint in pages.items():
+        router.add_api_route(path, endpoint, methods=["GET", "HEAD"])
+
+
+for _language in LANGUAGES:
+    _add_pages(_language)
+
+
+def _map_of(parts: Parts, metric: Metric) -> dict[str, Any]:
+    known = parts.districts.all()
+    figures = newest_figures(parts.releases, known, metric, now=parts.clock.now())
+    return {"metric": metric, "figures": figures, "drawing": draw(known)}
+
+
+def _metric(text: str) -> Metric:
+    for metric in get_args(Metric):
+        if text == metric and metric in SHOWN:
+            found: Metric = metric
+            return found
+    raise HTTPException(404)
+
+
+def _area_of(parts: Parts, code: str) -> Area | None:
+    return next((area for area in parts.releases.plan() if code in area.districts), None)

@@ -1,0 +1,242 @@
+"""Consent goes out, erasures come in: the ledger's side of the broker.
+
+One thread of its own publishes; paho's thread only hands over. What must be heard stands in the ledger's outbox
+until the broker acknowledged it; after each (re)connection everything is published again, for a broker may forget.
+An erasure is acknowledged after the ledger has it.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from types import TracebackType
+from typing import Any, Final, NamedTuple, Self
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+from sqlalchemy.exc import SQLAlchemyError
+
+from api.ledger import Ledger
+from api.outbox import Addressed, ConsentOutbox
+from contracts import wire
+from contracts.broker_url import BrokerAddress
+
+_LOG = logging.getLogger(__name__)
+_BATCH: Final = 200
+_ACK_SECONDS: Final = 10.0
+_LOOK_SECONDS: Final = 1.0  # how often the outbox is looked at unasked: another process may have written
+_UNACKED_MAX: Final = 100  # the broker sends at most so many erasures before we acknowledge one
+_SESSION_SECONDS: Final = 7 * 86_400  # the broker keeps erasures for us so long while we are away
+_GATEWAYS_MAX: Final = 1_000
+
+
+class _Received(NamedTuple):
+    topic: str
+    payload: bytes
+    mid: int
+    qos: int
+    connection: int  # a stale acknowledgement must not hit the next session
+
+
+class ConsentPublisher:
+    """Publishes consent and records erasures, from `with` to its end."""
+
+    def __init__(self, address: BrokerAddress, *, ledger: Ledger, outbox: ConsentOutbox, client_id: str) -> None:
+        self._address = address
+        self._ledger = ledger
+        self._outbox = outbox
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._connected = False  # only after its number was counted: paho's own flag is earlier
+        self._connections = 0  # counted by paho's thread
+        self._said_in = 0  # the connection in which everything was published
+        self._acks: queue.SimpleQueue[tuple[int, bool]] = queue.SimpleQueue()  # bounded by _BATCH
+        self._received: queue.Queue[_Received] = queue.Queue(maxsize=2 * _UNACKED_MAX)
+        self._gateways: dict[str, wire.GatewayStatus] = {}
+        self._client = self._new_client(client_id)
+        self._worker = threading.Thread(target=self._work, name="consent-publisher", daemon=True)
+
+    def __enter__(self) -> Self:
+        connect = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        connect.SessionExpiryInterval = _SESSION_SECONDS
+        connect.ReceiveMaximum = _UNACKED_MAX
+        self._client.connect_async(
+            self._address.host, self._address.port, keepalive=30, clean_start=False, properties=connect
+        )
+        self._client.loop_start()
+        self._worker.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopping.set()
+        self._wake.set()
+        self._worker.join(_ACK_SECONDS + 1)
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def notify(self) -> None:
+        """Something is in the outbox."""
+        self._wake.set()
+
+    def connected(self) -> bool:
+        """Whether the broker is there."""
+        return self._connected
+
+    def wait_until_sent(self, seconds: float) -> bool:
+        """Whether the broker has acknowledged everything, waiting at most so long."""
+        deadline = time.monotonic() + seconds
+        self._wake.set()
+        while not (done := self._all_sent()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return done
+
+    def _all_sent(self) -> bool:
+        return self.connected() and self._said_in == self._connections and self._outbox.empty()
+
+    def gateways(self) -> list[wire.GatewayStatus]:
+        """What each gateway last said of itself, by name."""
+        return [status for _, status in sorted(self._gateways.copy().items())]
+
+    # On paho's thread
+
+    def _new_client(self, client_id: str) -> mqtt.Client:
+        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=mqtt.MQTTv5, manual_ack=True)
+        client.reconnect_delay_set(min_delay=1, max_delay=5)
+        client.max_inflight_messages_set(_BATCH)
+        if self._address.username is not None:
+            client.username_pw_set(self._address.username, self._address.password)
+        if self._address.tls:
+            client.tls_set()
+        client.on_connect = self._on_connect
+        client.on_connect_fail = self._on_connect_fail
+        client.on_disconnect = self._on_disconnect
+        client.on_message = self._on_message
+        client.on_publish = self._on_publish
+        return client
+
+    def _on_connect(
+        self, client: mqtt.Client, _userdata: Any, _flags: Any, reason: ReasonCode, _properties: Any
+    ) -> None:
+        if reason.is_failure:
+            _LOG.error("the broker at %s refuses us: %s", self._address, reason)
+            return
+        self._connections += 1
+        self._connected = True
+        client.subscribe(
+            [(wire.ERASURES_FILTER, SubscribeOptions(qos=1)), (wire.STATUS_FILTER, SubscribeOptions(qos=0))]
+        )
+        self._wake.set()
+
+    def _on_connect_fail(self, _client: mqtt.Client, _userdata: Any) -> None:
+        _LOG.warning("the broker at %s cannot be reached; trying on", self._address)
+
+    def _on_disconnect(
+        self, _client: mqtt.Client, _userdata: Any, _flags: Any, reason: ReasonCode, _properties: Any
+    ) -> None:
+        self._connected = False
+        if not self._stopping.is_set():
+            _LOG.warning("the broker at %s is gone (%s); consent waits in the outbox", self._address, reason)
+
+    def _on_publish(self, _client: mqtt.Client, _userdata: Any, mid: int, reason: ReasonCode, _properties: Any) -> None:
+        self._acks.put((mid, not reason.is_failure))
+
+    def _on_message(self, client: mqtt.Client, _userdata: Any, message: mqtt.MQTTMessage) -> None:
+        if message.topic.startswith(f"{wire.ROOT}/gateways/"):
+            self._take_status(bytes(message.payload))
+            client.ack(message.mid, message.qos)
+            return
+        try:
+            self._received.put_nowait(
+                _Received(message.topic, bytes(message.payload), message.mid, message.qos, self._connections)
+            )
+        except queue.Full:  # not acknowledged: it comes again with the next connection
+            _LOG.error("the broker sends more erasures at once than was agreed")
+        self._wake.set()
+
+    def _take_status(self, payload: bytes) -> None:
+        try:
+            status = wire.decode_status(payload)
+        except wire.Malformed as fault:
+            _LOG.warning("a gateway's status was not understood: %s", fault)
+            return
+        if status.gateway in self._gateways or len(self._gateways) < _GATEWAYS_MAX:
+            self._gateways[status.gateway] = status
+
+    # On the worker's thread
+
+    def _work(self) -> None:
+        while not self._stopping.is_set():
+            self._wake.wait(_LOOK_SECONDS)
+            self._wake.clear()
+            try:
+                self._record_erasures()
+                if self._connected:
+                    self._publish_due()
+            except SQLAlchemyError as fault:
+                _LOG.error("the registry is not there (%s); trying on", type(fault).__name__)
+                self._stopping.wait(_LOOK_SECONDS)
+
+    def _record_erasures(self) -> None:
+        while not self._received.empty():
+            received = self._received.queue[0]  # it leaves the queue after the ledger has it
+            try:
+                pseudonym = wire.last_part(received.topic)
+                self._ledger.record_erasure(pseudonym, wire.decode_erasure(received.payload))
+            except wire.Malformed as fault:
+                _LOG.warning("an erasure was not understood: %s", fault)
+            self._received.get_nowait()
+            if received.connection == self._connections:
+                self._client.ack(received.mid, received.qos)
+
+    def _publish_due(self) -> None:
+        connection = self._connections
+        if self._said_in != connection:
+            if not self._publish_all():
+                return
+            self._said_in = connection
+        while page := self._outbox.unsent(limit=_BATCH):
+            if not self._publish(page):
+                return
+
+    def _publish_all(self) -> bool:
+        last = ""
+        while page := self._outbox.all_after(last, limit=_BATCH):
+            if not self._publish(page):
+                return False
+            last = page[-1][0]
+        return True
+
+    def _publish(self, page: list[Addressed]) -> bool:
+        """Publish and wait; True when the broker acknowledged all of them."""
+        while not self._acks.empty():
+            self._acks.get_nowait()  # of an earlier page whose time was up
+        waiting: dict[int, tuple[str, int]] = {}
+        for token, message in page:
+            info = self._client.publish(wire.consent_topic(token), wire.encode(message), qos=1, retain=True)
+            waiting[info.mid] = (token, message.revision)
+        sent: list[tuple[str, int]] = []
+        deadline = time.monotonic() + _ACK_SECONDS
+        refused = False
+        while waiting and not self._stopping.is_set():
+            try:
+                mid, accepted = self._acks.get(timeout=max(0.0, min(deadline - time.monotonic(), 0.5)))
+            except queue.Empty:
+                if time.monotonic() >= deadline:
+                    break
+                continue
+            addressed = waiting.pop(mid, None)
+            if addressed is not None and accepted:
+                sent.append(addressed)
+            refused = refused or not accepted
+        self._outbox.mark_sent(sent)
+        if refused:
+            _LOG.error("the broker at %s refuses consent messages: see its access rules", self._address)
+        return len(sent) == len(page)

@@ -1,0 +1,65 @@
+"""Words, numbers and dates in the reader's language."""
+
+from __future__ import annotations
+
+import json
+from datetime import date, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from api.notices import Language
+from api.schemas import cadence_of
+from contracts.ports import TIMEZONE
+from contracts.release import Cadence, Cell
+
+
+@cache
+def texts(language: Language) -> dict[str, str]:
+    """The catalogue of a language: key -> text with {places}."""
+    found: dict[str, str] = json.loads((Path(__file__).parent / f"{language}.json").read_text(encoding="utf-8"))
+    return found
+
+
+class Words:
+    """What a page says, in one language."""
+
+    def __init__(self, language: Language) -> None:
+        self.language: Language = language
+        self._texts = texts(language)
+
+    def __call__(self, key: str, **places: object) -> str:
+        """A text out of the catalogue. Raises KeyError for one that is not there."""
+        text = self._texts[key]
+        return text.format(**places) if places else text
+
+    def number(self, value: float, decimals: int = 1) -> str:
+        """A number with a decimal comma in Dutch."""
+        text = f"{value:.{decimals}f}"
+        return text.replace(".", ",") if self.language == "nl" else text
+
+    def day(self, when: date, *, short: bool = False) -> str:
+        """'21 november 2026', or short '21 nov'."""
+        months = self("date.months_short" if short else "date.months").split()
+        text = f"{when.day} {months[when.month - 1]}"
+        return text if short else f"{text} {when.year}"
+
+    def window(self, cell: Cell) -> str:
+        """The window of a cell: a date, or a week with its first and last day."""
+        first = local_day(cell.start)
+        if cadence_of(cell) is Cadence.DAILY:
+            return self("window.day", day=self.day(first))
+        last = local_day(cell.end) - timedelta(days=1)
+        begin = str(first.day) if first.month == last.month else self.day(first, short=True)
+        return self("window.week", week=first.isocalendar().week, first=begin, last=self.day(last))
+
+    def names(self, names: list[str]) -> str:
+        """'West, Zuid en Oost'."""
+        if len(names) < 2:
+            return "".join(names)
+        return f"{', '.join(names[:-1])} {self('and')} {names[-1]}"
+
+
+def local_day(seconds: int) -> date:
+    """The day in the districts' own time."""
+    return datetime.fromtimestamp(seconds, ZoneInfo(TIMEZONE)).date()

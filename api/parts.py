@@ -1,0 +1,47 @@
+"""The parts that the routes work with. They are built in `app.py` and handed in; a route asks for `PartsOf`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from api.access_log import AccessLog
+from api.consent_publisher import ConsentPublisher
+from api.districts import Districts
+from api.ledger import Ledger
+from api.notices import Notices
+from api.settings import Settings
+from api.sources import ReleaseSource
+from contracts.ports import Clock, ReadingStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """All that a request may need."""
+
+    ledger: Ledger
+    releases: ReleaseSource
+    districts: Districts
+    access_log: AccessLog
+    notices: Notices
+    publisher: ConsentPublisher | None
+    own_data: ReadingStore | None  # asked for one pseudonym only: the one that is logged in
+    clock: Clock
+    settings: Settings
+
+    def consent_changed(self) -> None:
+        """Tell the publisher, where there is one, that the outbox is not empty."""
+        if self.publisher is not None:
+            self.publisher.notify()
+
+
+def parts_of(request: Request) -> Parts:
+    """The parts of the application that serves this request."""
+    parts = request.app.state.parts
+    assert isinstance(parts, Parts)  # noqa: S101  (create_app puts it there)
+    return parts
+
+
+PartsOf = Annotated[Parts, Depends(parts_of)]

@@ -1,0 +1,138 @@
+"""What the ledger writes down for each event, with the fields of ISO/IEC TS 27560:2023 that this version fills."""
+
+from __future__ import annotations
+
+import calendar
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Final, Literal
+
+import msgspec
+
+from contracts.consent import ConsentMessage, ConsentState, Purpose
+from contracts.reading import RETENTION_DAYS, Category
+
+#: Consent is asked again after this many calendar months.
+CONSENT_MONTHS: Final = 6
+LAWFUL_BASIS: Final = "explicit consent: GDPR art. 6(1)(a) and 9(2)(a)"
+
+Purposes = dict[Purpose, tuple[Category, ...]]
+
+
+class Event(StrEnum):
+    """What happened, in the words of ISO/IEC TS 27560."""
+
+    GIVEN = "given"
+    REFUSED = "refused"
+    WITHDRAWN = "withdrawn"
+
+
+class NoticeReference(msgspec.Struct, frozen=True, kw_only=True):
+    """Which text the volunteer had before them."""
+
+    uri: str
+    version: str
+    sha256: str
+    language: str
+
+
+class ConsentRecord(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    rename="camel",
+    tag="consent",
+    tag_field="type",
+    forbid_unknown_fields=True,
+):
+    """One choice of one volunteer. It is never changed; the next choice is the next record."""
+
+    schema_version: Literal["1"] = "1"
+    record_id: str
+    principal_id: str  # the pseudonym
+    event: Event
+    at: int  # unix seconds
+    purposes: Purposes
+    district: str
+    adult: bool  # said so by the volunteer
+    valid_from: int  # unix seconds
+    valid_until: int  # unix seconds
+    erase: bool = False
+    notice: NoticeReference
+    controller: str
+    lawful_basis: str = LAWFUL_BASIS
+    jurisdiction: str = "NL"
+    retention_days: int = RETENTION_DAYS
+    withdrawal_method: str  # where to withdraw
+
+
+class ErasureRecord(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    rename="camel",
+    tag="erasure",
+    tag_field="type",
+    forbid_unknown_fields=True,
+):
+    """The store's word that nothing of a volunteer is left: the receipt."""
+
+    schema_version: Literal["1"] = "1"
+    principal_id: str
+    asked_by: int  # the revision (place in the ledger) of the withdrawal that asked for it
+    asked_at: int  # unix seconds
+    erased_at: float  # unix seconds
+    readings: int  # erased
+    reports: int  # erased
+
+
+Record = ConsentRecord | ErasureRecord
+_ENCODER = msgspec.json.Encoder(order="sorted")
+_DECODER: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
+
+
+def canonical(record: Record) -> str:
+    """The one text of a record: JSON with sorted names and no spaces. What is hashed is this."""
+    return _ENCODER.encode(record).decode()
+
+
+def parse(body: str) -> Record:
+    """The record out of its text. Raises msgspec.DecodeError."""
+    return _DECODER.decode(body)
+
+
+def chosen(purposes: Purposes) -> Purposes:
+    """The choice in one form: each category once, in the order of `Category`; a purpose without any is left out."""
+    return {p: kept for p in Purpose if (kept := tuple(c for c in Category if c in purposes.get(p, ())))}
+
+
+def end_of_consent(at: int) -> int:
+    """Unix seconds at which a choice made at `at` ends: the same time of day, six calendar months later (UTC)."""
+    begin = datetime.fromtimestamp(at, UTC)
+    months = begin.month - 1 + CONSENT_MONTHS
+    year, month = begin.year + months // 12, months % 12 + 1
+    day = min(begin.day, calendar.monthrange(year, month)[1])
+    return int(begin.replace(year=year, month=month, day=day).timestamp())
+
+
+def message_of(record: ConsentRecord, revision: int) -> ConsentMessage:
+    """What is published of a record. A choice with nothing in it is said as a withdrawal, never implied."""
+    if record.event is Event.GIVEN:
+        return ConsentMessage(
+            revision=revision,
+            state=ConsentState.GIVEN,
+            pseudonym=record.principal_id,
+            district=record.district,
+            purposes=record.purposes,
+            valid_from=record.valid_from,
+            valid_until=record.valid_until,
+            issued_at=record.at,
+        )
+    return ConsentMessage(
+        revision=revision,
+        state=ConsentState.WITHDRAWN,
+        pseudonym=record.principal_id,
+        district=record.district,
+        issued_at=record.at,
+        erase=record.erase,
+    )

@@ -1,0 +1,32 @@
+"""What the API needs of the analytics: the released figures, and what they cost. Never a reading."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Protocol
+
+from contracts.release import Area, Budget, Cell, Metric
+
+
+class ReleaseSource(Protocol):
+    """The release log, to read."""
+
+    def cells(
+        self,
+        *,
+        districts: Collection[str] | None = None,
+        metrics: Collection[Metric] | None = None,
+        start: int | None = None,
+        end: int | None = None,
+        derived: bool = True,
+    ) -> list[Cell]:
+        """The cells of windows that begin in [start, end), unix seconds. An absent filter keeps everything.
+
+        `derived` adds the figures that are computed out of the measured ones.
+        """
+
+    def budget(self, now: float) -> Budget:
+        """What was spent in the days before `now` (unix seconds), and the cap."""
+
+    def plan(self) -> tuple[Area, ...]:
+        """The public release plan in force."""

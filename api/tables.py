@@ -1,0 +1,97 @@
+"""The tables that the API owns in the registry. History is only ever added to.
+
+No row joins a name to a reading: a band is a keyed hash, a volunteer a random pseudonym.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, String, Table, Text
+
+METADATA = MetaData()
+
+#: One row per fact about the registry itself.
+META = Table(
+    "registry_meta", METADATA, Column("name", String(32), primary_key=True), Column("value", Text, nullable=False)
+)
+
+DISTRICTS = Table(
+    "districts",
+    METADATA,
+    Column("code", String(10), primary_key=True),
+    Column("body", Text, nullable=False),  # contracts.district.District as JSON
+)
+
+#: The consent events of everybody, each chained to the one before.
+CONSENT_EVENTS = Table(
+    "consent_events",
+    METADATA,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("previous", String(64), nullable=False),
+    Column("body", Text, nullable=False),  # canonical JSON
+    Column("hash", String(64), nullable=False),
+    Column("pseudonym", String(26), nullable=False, index=True),
+)
+
+#: One row: the chain's end. It is written first in each transaction, so that writers queue on it, and it shows
+#: when the last events were removed.
+CONSENT_CHAIN = Table(
+    "consent_chain",
+    METADATA,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("hash", String(64), nullable=False),
+)
+
+VOLUNTEERS = Table(
+    "volunteers",
+    METADATA,
+    Column("pseudonym", String(26), primary_key=True),
+    Column("language", String(2), nullable=False),
+    Column("last_event", BigInteger, ForeignKey("consent_events.seq"), nullable=False),
+)
+
+BANDS = Table(
+    "bands",
+    METADATA,
+    Column("token", String(26), primary_key=True),
+    Column("claim_hmac", String(64), nullable=False, unique=True),
+    Column("pseudonym", String(26), ForeignKey("volunteers.pseudonym"), nullable=True, index=True),
+)
+
+BEARER_TOKENS = Table(
+    "bearer_tokens",
+    METADATA,
+    Column("hash", String(64), primary_key=True),
+    Column("pseudonym", String(26), ForeignKey("volunteers.pseudonym"), nullable=False, index=True),
+)
+
+#: Bands whose newest consent the broker has not acknowledged yet.
+CONSENT_OUTBOX = Table(
+    "consent_outbox",
+    METADATA,
+    Column("token", String(26), ForeignKey("bands.token"), primary_key=True),
+    Column("revision", BigInteger, nullable=False),
+)
+
+ERASURES = Table(
+    "erasures",
+    METADATA,
+    Column("revision", BigInteger, ForeignKey("consent_events.seq"), primary_key=True, autoincrement=False),
+    Column("pseudonym", String(26), nullable=False, index=True),
+    Column("asked_at", BigInteger, nullable=False),
+    Column("erased_at", Float, nullable=True),
+    Column("readings", BigInteger, nullable=True),
+    Column("reports", BigInteger, nullable=True),
+)
+
+ACCESS_LOG = Table(
+    "access_log",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("day", String(10), nullable=False, index=True),
+    Column("role", String(16), nullable=False),
+    Column("purpose", String(200), nullable=False),
+    Column("dataset", String(64), nullable=False),
+    Column("pseudonym", String(26), nullable=True),  # whose own data it was; never in the public log
+    Index("access_log_pseudonym", "pseudonym"),
+)

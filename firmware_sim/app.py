@@ -1,0 +1,169 @@
+"""The simulated bands as a program (`wijkpols bands`) and as a part that tests run in their own process."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import logging
+import signal
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import Any, Final, NamedTuple
+
+from pydantic import ValidationError
+
+from firmware_sim.adapter import Adapter, RadioFault, RadioUsageFault, open_adapter
+from firmware_sim.air import AirLink
+from firmware_sim.physiology import MINUTE_S, Source
+from firmware_sim.profile import serial_number
+from firmware_sim.recording import Recording, RecordingFault, load_folder
+from firmware_sim.settings import BandSettings
+from firmware_sim.synthetic import Person, Wearing
+from firmware_sim.wristband import Wristband
+
+EXIT_FAULT: Final = 1
+EXIT_USAGE: Final = 2
+
+
+class Worn(NamedTuple):
+    """A band to be: its serial, and whose signals it plays."""
+
+    serial: str
+    source: Source
+
+
+class Bands:
+    """Bands on the air, and an adapter for the gateway: `async with Bands(…) as bands: … await bands.done()`.
+
+    `radio` says where the adapter listens (see `Adapter.listen`); None opens none, for a central that is
+    put on `link` directly. Raises RadioFault.
+    """
+
+    def __init__(self, worn: Iterable[Worn], *, radio: str | None = None, speed: float | None = 1.0) -> None:
+        self.link = AirLink()
+        self.wristbands = [Wristband(link=self.link, serial=serial, source=s, speed=speed) for serial, s in worn]
+        self._spec = radio
+        self._adapter: Adapter | None = None
+        self._stack = contextlib.AsyncExitStack()
+        self._playing: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Bands:
+        async with contextlib.AsyncExitStack() as stack:
+            if self._spec is not None:
+                self._adapter = await open_adapter(self._spec, link=self.link)
+                stack.push_async_callback(self._adapter.close)
+            for band in self.wristbands:
+                await stack.enter_async_context(band.peripheral)
+            stack.push_async_callback(self._stop)
+            self._playing = [
+                asyncio.create_task(band.run(), name=f"band {i}") for i, band in enumerate(self.wristbands)
+            ]
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.__aexit__(kind, error, trace)
+
+    @property
+    def radio(self) -> str:
+        """What the gateway opens, as `tcp-client:127.0.0.1:9000`; empty without an adapter."""
+        return self._adapter.radio if self._adapter is not None else ""
+
+    @property
+    def minutes(self) -> int:
+        """How many UTC minutes all bands together measure in."""
+        return sum(band.minutes for band in self.wristbands)
+
+    async def done(self) -> None:
+        """Wait until every band has played its source to the end and left the air."""
+        await asyncio.gather(*self._playing)
+
+    async def _stop(self) -> None:
+        for task in self._playing:
+            task.cancel()
+        await asyncio.gather(*self._playing, return_exceptions=True)
+
+
+def sources(settings: BandSettings, *, now: float) -> list[Source]:
+    """Whose signals the settings ask for: the recordings, then the synthetic people. Raises RecordingFault."""
+    found: list[Source] = []
+    if settings.replay is not None:
+        found += _placed(load_folder(settings.replay), settings.start, now)
+    start = int(now) // MINUTE_S * MINUTE_S if settings.start is None else settings.start
+    for _ in range(settings.synthetic):
+        person = Person(settings.seed, settings.first_serial + len(found), settings.district)
+        found.append(Wearing(person, start=start, minutes=settings.minutes))
+    return found
+
+
+def _placed(recordings: Sequence[Recording], start: int | None, now: float) -> list[Recording]:
+    if start is None:
+        longest = max(recording.minutes for recording in recordings)
+        start = (int(now) // MINUTE_S - longest) * MINUTE_S
+    return [recording.placed(start) for recording in recordings]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `wijkpols bands`; what is not given comes from the settings."""
+    for name, field in BandSettings.model_fields.items():
+        option = "--" + name.replace("_", "-")
+        if field.annotation is bool:
+            parser.add_argument(option, action="store_const", const=True, help=field.description)
+        else:
+            default = "" if field.default is None or name == "start" else f" (default: {field.default})"
+            parser.add_argument(option, metavar=name.upper(), help=f"{field.description}{default}")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Put the bands on the air until they are done, or until SIGTERM or Ctrl-C; the exit code."""
+    given = {name: value for name in BandSettings.model_fields if (value := getattr(args, name, None)) is not None}
+    try:
+        settings = BandSettings(**given)
+        worn = [
+            Worn(serial_number(settings.first_serial + i), source)
+            for i, source in enumerate(sources(settings, now=time.time()))
+        ]
+        if not worn:
+            return _refuse("no band to simulate: name --replay DIR or --synthetic N", EXIT_USAGE)
+        asyncio.run(_serve(settings, worn))
+    except ValidationError as fault:
+        first = fault.errors()[0]
+        option = "--" + str(first["loc"][0]).replace("_", "-")
+        return _refuse(f"{option}: {first['msg'].lower().removeprefix('value error, ')}; see --help", EXIT_USAGE)
+    except RadioUsageFault as fault:
+        return _refuse(str(fault), EXIT_USAGE)
+    except (RadioFault, RecordingFault) as fault:
+        return _refuse(str(fault), EXIT_FAULT)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        pass
+    return 0
+
+
+async def _serve(settings: BandSettings, worn: list[Worn]) -> None:
+    # What Bumble says of single packets and links is of use to its developers only.
+    logging.getLogger("bumble").setLevel(logging.CRITICAL)
+    if (task := asyncio.current_task()) is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    async with Bands(worn, radio=settings.radio, speed=settings.speed) as bands:
+        _say(radio=bands.radio)
+        _say(event="ready", bands=len(worn), minutes=bands.minutes)
+        await bands.done()
+        _say(event="done", bands=len(worn), minutes=bands.minutes)
+        if not settings.exit_when_done:
+            await asyncio.Event().wait()
+
+
+def _say(**milestone: Any) -> None:
+    sys.stdout.write(json.dumps(milestone) + "\n")
+    sys.stdout.flush()
+
+
+def _refuse(text: str, code: int) -> int:
+    sys.stderr.write(f"wijkpols bands: {text}\n")
+    return code

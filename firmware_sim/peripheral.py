@@ -1,0 +1,255 @@
+"""The band's GATT server on Bumble: services, advertising, and sending to who has subscribed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import struct
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, cast
+
+from bumble import att, core, gatt, hci
+from bumble.device import Connection, Device, DeviceConfiguration
+from bumble.gatt import Characteristic, CharacteristicValue, Service
+from bumble.host import DataPacketQueue, Host
+
+from firmware_sim import profile
+from firmware_sim.air import AirController, AirLink
+from firmware_sim.profile import PERSONAL, Kind
+
+ADVERTISING_MS: Final = 100.0
+#: Packets that may be on their way before a sender must wait; the controller itself holds 64.
+IN_FLIGHT_MAX: Final = 32
+#: A band that runs faster than the world makes sure of its central after so many notifications.
+FOLLOWED_EVERY: Final = 32
+ANSWER_S: Final = 10.0  # how long a central may take to confirm an indication, or to answer
+_NOTIFICATION: Final = struct.Struct("<BH")
+_READ: Final = Characteristic.Properties.READ
+_NOTIFY: Final = Characteristic.Properties.NOTIFY
+_INDICATE: Final = Characteristic.Properties.INDICATE
+_FIRMWARE: Final = "0.1.0"
+
+
+class Peripheral:
+    """One band on the air. One central at a time; notifies and indicates only what that central subscribed to.
+
+    `read` gives the value of a readable characteristic when it is asked for: TEMPERATURE, CURRENT_TIME and BATTERY.
+    `hurried`: it will send far more than a real band does. Between the band's and the central's stacks lie sockets that
+    hold tens of thousands of frames; a central that is slower than its bands would be seconds behind, and could not
+    even connect to another one in time. So a hurried band asks the central something small after each 32
+    notifications, and goes on when the answer has come: ATT answers in order, so by then all of them were taken.
+    Use as an async context manager: it advertises inside, and is off the air after.
+    """
+
+    def __init__(self, *, link: AirLink, serial: str, read: Callable[[Kind], bytes], hurried: bool = False) -> None:
+        self._link = link
+        self._controller = AirController("band", link=link)
+        self._device = Device(
+            config=DeviceConfiguration(
+                name="Wijkpols",
+                address=hci.Address.generate_static_address(),  # not made from the serial: the street must not learn it
+                advertising_interval_min=ADVERTISING_MS,
+                advertising_interval_max=ADVERTISING_MS,
+                advertising_data=profile.advertising_data(),
+            ),
+            host=Host(self._controller, self._controller),
+        )
+        self._characteristics = {kind: _characteristic(kind, read) for kind in Kind}
+        self._device.add_services(_services(self._characteristics, serial))
+        self._handles = {kind: c.handle for kind, c in self._characteristics.items()}
+        self._connection: Connection | None = None
+        self._subscribed: frozenset[int] = frozenset()  # value handles
+        self._flow = asyncio.Event()  # a packet was taken, or the link was lost
+        self._changed = asyncio.Event()  # a link or a subscription came or went
+        self._hurried = hurried
+        self._unfollowed = 0  # notifications since the central last answered
+        self._off = False
+        self._restart: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Peripheral:
+        self._device.on(Device.EVENT_CONNECTION, self._on_connection)
+        self._device.gatt_server.on("characteristic_subscription", self._on_subscription)
+        await self._device.power_on()
+        self._queue = cast("DataPacketQueue", self._device.host.le_acl_packet_queue)  # made by power_on
+        self._queue.on("flow", self._flow.set)
+        await self._device.start_advertising()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.turn_off()
+
+    @property
+    def connected(self) -> bool:
+        """Whether a central is connected."""
+        return self._connection is not None
+
+    @property
+    def payload_bytes(self) -> int:
+        """How long a value may be: the MTU less three, or the smallest there is without a link."""
+        return self._connection.att_mtu - 3 if self._connection is not None else profile.PAYLOAD_BYTES_MIN
+
+    @property
+    def personal_subscriptions(self) -> int:
+        """How many personal characteristics the central subscribed to."""
+        return sum(self._handles[kind] in self._subscribed for kind in PERSONAL)
+
+    def subscribed(self, kind: Kind) -> bool:
+        """Whether the central subscribed to this characteristic."""
+        return self._handles[kind] in self._subscribed
+
+    def notify(self, kind: Kind, value: bytes) -> bool:
+        """Send a notification if it is subscribed to; await `room` between bursts.
+
+        The value must fit `payload_bytes`. Builds the PDU itself: it is the way of nearly all of a band's bytes.
+        """
+        handle = self._handles[kind]
+        if self._connection is None or handle not in self._subscribed:
+            return False
+        pdu = _NOTIFICATION.pack(att.Opcode.ATT_HANDLE_VALUE_NOTIFICATION, handle) + value
+        self._device.send_l2cap_pdu(self._connection.handle, att.ATT_CID, pdu)
+        self._unfollowed += 1
+        return True
+
+    async def indicate(self, kind: Kind, value: bytes) -> bool:
+        """Send an indication; whether the central confirmed it."""
+        connection = self._connection
+        if connection is None or not self.subscribed(kind):
+            return False
+        return await self._answered(
+            connection, self._device.gatt_server.indicate_subscriber(connection, self._characteristics[kind], value)
+        )
+
+    async def room(self) -> None:
+        """Wait until there is room to send, or the link is lost."""
+        await self._sent(below=IN_FLIGHT_MAX)
+        if self._hurried and self._unfollowed >= FOLLOWED_EVERY:
+            await self._followed()
+
+    async def changed(self, *, within_s: float | None = None) -> bool:
+        """Wait for a link or a subscription to come or go; False when none did in time."""
+        self._changed.clear()
+        try:
+            async with asyncio.timeout(within_s):
+                await self._changed.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def turn_off(self, *, deliver: bool = False) -> None:
+        """Disconnect and leave the air; `deliver` waits first for what is on its way. Repeatable."""
+        if self._off:
+            return
+        if deliver:
+            await self._sent(below=1)
+            await self._followed()
+        self._off = True
+        if self._restart is not None:
+            await self._restart
+        if self._connection is not None:
+            with contextlib.suppress(core.BaseBumbleError, hci.HCI_Error):  # the central may just have hung up
+                await self._connection.disconnect()
+        await self._device.stop_advertising()
+        await self._device.power_off()
+        self._link.remove_controller(self._controller)
+
+    def drop_link(self) -> None:
+        """Play the loss of the link: both ends see a supervision timeout."""
+        self._link.drop(self._controller)
+
+    def _on_connection(self, connection: Connection) -> None:
+        self._connection = connection
+        self._unfollowed = 0
+        self._subscribed = frozenset()
+        connection.on(Connection.EVENT_DISCONNECTION, lambda _reason: self._on_disconnection())
+        self._changed.set()
+
+    def _on_disconnection(self) -> None:
+        self._connection = None
+        self._subscribed = frozenset()
+        self._flow.set()
+        self._changed.set()
+        if not self._off:
+            self._restart = asyncio.get_running_loop().create_task(
+                self._device.start_advertising(), name="advertise again"
+            )
+
+    def _on_subscription(self, _bearer: Any, characteristic: Characteristic[Any], notify: bool, indicate: bool) -> None:
+        wanted = indicate if characteristic.properties & _INDICATE else notify
+        change = {characteristic.handle}
+        self._subscribed = self._subscribed | change if wanted else self._subscribed - change
+        self._changed.set()
+
+    async def _sent(self, *, below: int) -> None:
+        """Until fewer than `below` packets are on their way to the central's controller, or the link is lost."""
+        while self._connection is not None and self._queue.pending >= below:
+            self._flow.clear()
+            await self._flow.wait()
+
+    async def _followed(self) -> None:
+        """Until the central has taken all that was sent: it is asked for its name, whatever it is."""
+        self._unfollowed = 0
+        connection = self._connection
+        if connection is not None:
+            question = att.ATT_Read_By_Type_Request(
+                starting_handle=0x0001, ending_handle=0xFFFF, attribute_type=gatt.GATT_DEVICE_NAME_CHARACTERISTIC
+            )
+            await self._answered(connection, connection.gatt_client.send_request(question))
+
+    async def _answered(self, connection: Connection, asking: Coroutine[Any, Any, Any]) -> bool:
+        """Whether the central answered in time; a lost link ends the wait (Bumble alone would not notice it)."""
+        answer = asyncio.ensure_future(asking)
+        lost = asyncio.ensure_future(self._lost(connection))
+        try:
+            await asyncio.wait((answer, lost), timeout=ANSWER_S, return_when=asyncio.FIRST_COMPLETED)
+            return answer.done() and not answer.cancelled() and answer.exception() is None
+        finally:
+            for task in (answer, lost):
+                task.cancel()
+            await asyncio.gather(answer, lost, return_exceptions=True)
+
+    async def _lost(self, connection: Connection) -> None:
+        while self._connection is connection:
+            self._flow.clear()
+            await self._flow.wait()
+
+
+def _characteristic(kind: Kind, read: Callable[[Kind], bytes]) -> Characteristic[bytes]:
+    if kind in (Kind.TEMPERATURE, Kind.CURRENT_TIME, Kind.BATTERY):
+        value = CharacteristicValue(read=lambda _connection: read(kind))
+        return Characteristic(kind.value, _READ | _NOTIFY, Characteristic.READABLE, value)
+    properties = _INDICATE if kind is Kind.SELF_REPORT else _NOTIFY
+    return Characteristic(kind.value, properties, Characteristic.READABLE, CharacteristicValue(read=_not_to_be_read))
+
+
+def _not_to_be_read(_connection: Connection) -> bytes:
+    """Bumble does not look at the permission to read, so the value itself refuses."""
+    raise att.ATT_Error(att.ErrorCode.READ_NOT_PERMITTED)
+
+
+def _services(characteristics: dict[Kind, Characteristic[bytes]], serial: str) -> list[Service]:
+    def fixed(uuid: str, text: str) -> Characteristic[bytes]:
+        return Characteristic(uuid, _READ, Characteristic.READABLE, text.encode())
+
+    of = characteristics
+    location = Characteristic(
+        gatt.GATT_BODY_SENSOR_LOCATION_CHARACTERISTIC, _READ, Characteristic.READABLE, b"\x02"
+    )  # wrist
+    return [
+        Service(profile.HEART_RATE_SERVICE, [of[Kind.HEART_RATE], location]),
+        Service(profile.BATTERY_SERVICE, [of[Kind.BATTERY]]),
+        Service(
+            profile.DEVICE_INFORMATION_SERVICE,
+            [
+                fixed(profile.MANUFACTURER_NAME, "Wijkpols"),
+                fixed(profile.MODEL_NUMBER, "Simulated wristband"),
+                fixed(profile.SERIAL_NUMBER, serial),
+                fixed(profile.FIRMWARE_REVISION, _FIRMWARE),
+            ],
+        ),
+        Service(profile.CURRENT_TIME_SERVICE, [of[Kind.CURRENT_TIME]]),
+        Service(profile.ENVIRONMENTAL_SENSING_SERVICE, [of[Kind.TEMPERATURE]]),
+        Service(
+            profile.WIJKPOLS_SERVICE,
+            [of[kind] for kind in (Kind.BEAT_TIMING, Kind.EDA, Kind.MOTION, Kind.SELF_REPORT)],
+        ),
+    ]

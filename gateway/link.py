@@ -1,0 +1,187 @@
+"""The radio, by bleak: find bands, connect to one, read and subscribe. The same code on BlueZ and on Bumble."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeVar
+
+from bleak import BleakClient, BleakScanner
+from bleak.backends.characteristic import BleakGATTCharacteristic
+from bleak.backends.device import BLEDevice
+from bleak.backends.scanner import AdvertisementData
+from bleak.exc import BleakError
+
+from contracts.ports import UsageFault
+from gateway.profile import ADVERTISED
+
+if TYPE_CHECKING:
+    from gateway.bumble_backend import BumbleAdapter
+
+T = TypeVar("T")
+CONNECT_S_MAX: Final = 20.0
+#: One read or subscription.
+ANSWER_S_MAX: Final = 10.0
+#: The scan is begun anew this often: an adapter that fell silent is found out, and the tables of the addresses that
+#: went by (bands change theirs) do not grow without end.
+SCAN_S_MAX: Final = 300.0
+_EXAMPLE: Final = "use bluez, bluez:hci1, bumble:tcp-client:127.0.0.1:PORT or bumble:unix-client:PATH"
+
+
+class LinkLost(Exception):
+    """A band does not answer (any more); the text says why."""
+
+
+class RadioLost(Exception):
+    """The adapter, or the process behind it, is gone; the text says why."""
+
+
+class RadioAddress(NamedTuple):
+    """Which radio: the BlueZ adapter, or the Bumble transport."""
+
+    kind: str
+    target: str
+
+    @classmethod
+    def parse(cls, text: str) -> RadioAddress:
+        """Raises UsageFault."""
+        kind, _, target = text.strip().partition(":")
+        if kind == "bluez" and (not target or target.startswith("hci")):
+            return cls(kind, target or "hci0")
+        if kind == "bumble" and target.partition(":")[0] in ("tcp-client", "unix-client") and target.partition(":")[2]:
+            return cls(kind, target)
+        raise UsageFault(f"{text!r} is no radio: {_EXAMPLE}")
+
+
+class Sighting(NamedTuple):
+    """A band that was heard. `address` may change at any time; it is never an identity."""
+
+    address: str
+    device: BLEDevice
+
+
+class Link:
+    """One radio. A context manager; entering opens it or raises RadioLost."""
+
+    def __init__(self, *, radio: RadioAddress) -> None:
+        self._radio = radio
+        self._adapter: BumbleAdapter | None = None
+
+    async def __aenter__(self) -> Self:
+        if self._radio.kind == "bumble":
+            try:
+                from gateway.bumble_backend import BumbleAdapter
+            except ImportError:
+                raise UsageFault("the bumble radio is not installed: run pip install 'wijkpols[band]'") from None
+            try:
+                self._adapter = await BumbleAdapter.open(self._radio.target)
+            except (OSError, BleakError) as fault:
+                raise RadioLost(f"the radio bumble:{self._radio.target} cannot be opened ({fault})") from None
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._adapter is not None:
+            await self._adapter.close()
+
+    async def scan(self, seen: Callable[[Sighting], None]) -> None:
+        """Call `seen` for each advertisement of a band, until cancelled. Raises RadioLost."""
+
+        def heard(device: BLEDevice, _data: AdvertisementData) -> None:
+            seen(Sighting(device.address, device))
+
+        while True:
+            try:
+                async with BleakScanner(heard, list(ADVERTISED), **self._scanner_options()):
+                    await self._wait_for_loss(SCAN_S_MAX)
+            except (BleakError, OSError, EOFError) as fault:
+                raise RadioLost(f"the radio {self._radio.kind}:{self._radio.target} is lost ({fault})") from None
+
+    @asynccontextmanager
+    async def connected(self, sighting: Sighting) -> AsyncIterator[Peripheral]:
+        """A connection to a band, closed at the end. Raises LinkLost."""
+        closed = asyncio.Event()
+        client = BleakClient(
+            sighting.device, lambda _client: closed.set(), timeout=CONNECT_S_MAX, **self._client_options()
+        )
+        try:
+            await _answer(client.connect(), CONNECT_S_MAX + ANSWER_S_MAX)
+            yield Peripheral(client, closed)
+        finally:
+            # However a connection ends, the slot of the adapter must be free again.
+            await asyncio.shield(_close(client))
+
+    async def _wait_for_loss(self, timeout_s: float) -> None:
+        if self._adapter is None:
+            await asyncio.sleep(timeout_s)  # BlueZ tells by refusing the next scan
+            return
+        try:
+            await asyncio.wait_for(self._adapter.lost.wait(), timeout_s)
+        except TimeoutError:
+            return
+        raise BleakError("its process is gone")
+
+    def _scanner_options(self) -> dict[str, Any]:
+        if self._adapter is None:
+            return {"bluez": {"adapter": self._radio.target}}
+        from gateway.bumble_backend import BleakScannerBumble
+
+        return {"backend": BleakScannerBumble, "radio": self._adapter}
+
+    def _client_options(self) -> dict[str, Any]:
+        if self._adapter is None:
+            return {"bluez": {"adapter": self._radio.target}}
+        from gateway.bumble_backend import BleakClientBumble
+
+        return {"backend": BleakClientBumble, "radio": self._adapter}
+
+
+class Peripheral:
+    """A connected band. `closed` is set when the link is gone."""
+
+    def __init__(self, client: BleakClient, closed: asyncio.Event) -> None:
+        self._client = client
+        self.closed = closed
+        self._characteristics: dict[str, BleakGATTCharacteristic] = {}
+        for service in client.services:
+            for characteristic in service.characteristics:
+                self._characteristics.setdefault(characteristic.uuid, characteristic)
+
+    def has(self, uuid: str) -> bool:
+        """Whether the band has this characteristic."""
+        return uuid in self._characteristics
+
+    async def read(self, uuid: str) -> bytes:
+        """Read a value. Raises LinkLost, also when the band has no such characteristic."""
+        if uuid not in self._characteristics:
+            raise LinkLost("the band lacks a characteristic")
+        return bytes(await _answer(self._client.read_gatt_char(self._characteristics[uuid]), ANSWER_S_MAX))
+
+    async def subscribe(self, uuid: str, frame: Callable[[bytes], None]) -> None:
+        """Call `frame` for each notification or indication. Raises LinkLost."""
+
+        def notified(_characteristic: BleakGATTCharacteristic, data: bytearray) -> None:
+            frame(bytes(data))
+
+        await _answer(self._client.start_notify(self._characteristics[uuid], notified), ANSWER_S_MAX)
+
+
+async def _answer(work: Awaitable[T], timeout_s: float) -> T:
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await work
+    except TimeoutError:
+        raise LinkLost("the band does not answer") from None
+    except (BleakError, OSError, EOFError) as fault:
+        raise LinkLost(str(fault)) from None
+
+
+async def _close(client: BleakClient) -> None:
+    try:
+        async with asyncio.timeout(ANSWER_S_MAX):
+            await client.disconnect()
+    except (BleakError, OSError, EOFError, TimeoutError):
+        return  # the adapter is gone, and the link with it

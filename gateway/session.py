@@ -1,0 +1,147 @@
+"""One connected band: its serial, its wearer's consent, and only what that covers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from enum import Enum
+from functools import partial
+from typing import Final, TypeVar
+
+from contracts.consent import Cover, band_token
+from contracts.ports import Clock
+from contracts.reading import Category
+from gateway import gatt_codec as codec
+from gateway import profile
+from gateway.beats import BandBeats, StrapBeats
+from gateway.desk import MinuteDesk
+from gateway.gatt_codec import HeartRate, MalformedFrame
+from gateway.link import Peripheral
+from gateway.minutes import MinuteBuilder
+from gateway.uplink import Uplink
+
+T = TypeVar("T")
+#: A consent may expire without a message, and a band fall silent without a lost link.
+CHECK_S: Final = 30.0
+#: A band says something once in ten seconds at least, a strap every second; a silent one must not keep its slot.
+SILENT_S_MAX: Final = 60.0
+
+
+class Ended(Enum):
+    """Why a session is over."""
+
+    LOST = "the link is gone"
+    NO_SERIAL = "the band has no serial number"
+    NO_CONSENT = "nothing of it may be read"
+    CONSENT_CHANGED = "other things may be read now"
+
+
+class Session:
+    """Reads one band until the link, the consent or the gateway ends."""
+
+    def __init__(self, *, band: Peripheral, key: bytes, uplink: Uplink, desk: MinuteDesk, clock: Clock) -> None:
+        self._band = band
+        self._key = key
+        self._uplink = uplink
+        self._desk = desk
+        self._clock = clock
+        self._over = asyncio.Event()
+        self._token = ""
+        self._cover: Cover | None = None
+        self._subscriptions = 0  # to something personal
+        self._heard_s = 0.0
+
+    async def run(self) -> Ended:
+        """Read the serial; without consent nothing else. Raises LinkLost."""
+        if not self._band.has(profile.SERIAL):
+            return Ended.NO_SERIAL
+        try:
+            serial = codec.serial_number(await self._band.read(profile.SERIAL))
+        except MalformedFrame as bad:
+            self._uplink.note_frames({f"{bad.frame}:{bad.reason}": 1})
+            return Ended.NO_SERIAL
+        self._token = band_token(self._key, serial)
+        self._cover = self._uplink.cover(self._token)
+        if self._cover is None:
+            return Ended.NO_CONSENT
+        loop = asyncio.get_running_loop()
+        await self._subscribe(self._cover, loop)
+        if not self._subscriptions:
+            return Ended.NO_CONSENT
+        self._heard_s = loop.time()
+        waits = [asyncio.ensure_future(event.wait()) for event in (self._band.closed, self._over)]
+        try:
+            while not (self._band.closed.is_set() or self._over.is_set()):
+                await asyncio.wait(waits, timeout=CHECK_S, return_when=asyncio.FIRST_COMPLETED)
+                self.check_consent()
+                if loop.time() - self._heard_s > SILENT_S_MAX:
+                    break
+        finally:
+            for wait in waits:
+                wait.cancel()
+        if not self._over.is_set():
+            return Ended.LOST
+        return Ended.NO_CONSENT if self._uplink.cover(self._token) is None else Ended.CONSENT_CHANGED
+
+    def check_consent(self) -> None:
+        """End the session when the wearer's consent is no longer the one it began with."""
+        if self._cover is None:
+            return
+        cover = self._uplink.cover(self._token)
+        if cover is None or (cover.pseudonym, cover.categories) != (self._cover.pseudonym, self._cover.categories):
+            self._over.set()
+
+    async def _subscribe(self, cover: Cover, loop: asyncio.AbstractEventLoop) -> None:
+        builder = self._desk.builder(self._token, cover.pseudonym, loop.time())
+        await self._listen(profile.CURRENT_TIME, "current-time", codec.current_time, builder.time)
+        if Category.HEART in cover.categories:
+            await self._subscribe_heart(builder)
+        if Category.SKIN in cover.categories:
+            await self._listen(profile.EDA, "eda", codec.eda, builder.eda)
+            await self._listen(profile.TEMPERATURE, "temperature", codec.temperature, builder.temperature)
+        if Category.MOTION in cover.categories:
+            await self._listen(profile.MOTION, "motion", codec.motion, builder.motion)
+        if Category.SELF_REPORT in cover.categories:
+            report = partial(self._desk.report, self._token, cover.pseudonym)
+            await self._listen(profile.SELF_REPORT, "self-report", codec.self_report, report)
+
+    async def _subscribe_heart(self, builder: MinuteBuilder) -> None:
+        if not self._band.has(profile.BEAT_TIMING):  # a plain strap: its beats are placed by when they arrive
+            strap = StrapBeats()
+            await self._listen(
+                profile.HEART_RATE,
+                "heart-rate",
+                codec.heart_rate_measurement,
+                lambda frame: builder.heart(strap.measurement(frame, self._clock.now())),
+            )
+            return
+        beats = BandBeats()
+
+        def measured(frame: HeartRate) -> str | None:
+            placed, fault = beats.measurement(frame)
+            return fault if placed is None else builder.heart(placed) or fault
+
+        # The timing first: a measurement says nothing without the one before it.
+        await self._listen(profile.BEAT_TIMING, "beat-timing", codec.beat_timing, beats.timing)
+        await self._listen(profile.HEART_RATE, "heart-rate", codec.heart_rate_measurement, measured)
+
+    async def _listen(self, uuid: str, name: str, decode: Callable[[bytes], T], use: Callable[[T], str | None]) -> None:
+        """Subscribe, if the band has it. `use` returns why a decoded frame is of no use, or None."""
+        if not self._band.has(uuid):
+            return
+        loop = asyncio.get_running_loop()
+
+        def frame(data: bytes) -> None:
+            if self._over.is_set():
+                return
+            try:
+                fault = use(decode(data))
+            except MalformedFrame as bad:
+                fault = bad.reason
+            if fault is not None:
+                self._uplink.note_frames({f"{name}:{fault}": 1})
+            self._heard_s = loop.time()
+            self._desk.deliver(self._token, self._heard_s)
+
+        await self._band.subscribe(uuid, frame)
+        self._subscriptions += uuid != profile.CURRENT_TIME

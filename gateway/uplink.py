@@ -1,0 +1,232 @@
+"""Consent gate, outbox and publisher as one object: what both the radio and the demo's fast path hand readings to."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import msgspec
+
+from contracts import wire
+from contracts.broker_url import BrokerAddress
+from contracts.consent import ConsentMessage, ConsentMirror, ConsentState, Cover
+from contracts.ports import Clock, SystemClock
+from contracts.reading import RETENTION_DAYS, Reading, SelfReport
+from gateway.consent_gate import admit
+from gateway.outbox import BYTES_MAX, ROWS_MAX, Outbox
+from gateway.publisher import Publisher
+
+#: How a reading can leave the outbox other than to the broker. It was counted as made before.
+OUTBOX_FULL: Final = "outbox-full"
+OUTBOX_WITHDRAWN: Final = "outbox-withdrawn"
+OUTBOX_EXPIRED: Final = "outbox-expired"
+#: The disk did not take it.
+OUTBOX_FAILED: Final = "outbox-failed"
+_log = logging.getLogger(__name__)
+
+
+class Uplink:
+    """Takes readings with their band's token; keeps what consent covers; carries it to the broker, whatever happens.
+
+    A context manager: entering begins to connect, leaving says the last status. Thread-safe. Raises Fault when the
+    outbox cannot be opened. `on_consent(token)` is called in another thread after each change of a band's consent; it
+    must not block.
+    """
+
+    def __init__(
+        self,
+        *,
+        broker: BrokerAddress,
+        gateway: str,
+        district: str,
+        outbox: Path,
+        clock: Clock | None = None,
+        slots: int = 0,
+        version: str = "",
+        on_consent: Callable[[str], None] | None = None,
+        quiet_s: float = 0.5,
+        rows_max: int = ROWS_MAX,
+        bytes_max: int = BYTES_MAX,
+    ) -> None:
+        self._clock = clock or SystemClock()
+        self._tell_consent = on_consent or (lambda _token: None)
+        self._lock = threading.Condition(threading.RLock())
+        self._mirror = ConsentMirror()
+        self._tokens: set[str] = set()
+        self._ready = False
+        self._status = wire.GatewayStatus(gateway=gateway, district=district, online=True, slots=slots, version=version)
+        self._made = self._reports_made = self._published = 0
+        self._dropped: Counter[str] = Counter()
+        self._rejected: Counter[str] = Counter()
+        self._outbox = Outbox(folder=outbox, rows_max=rows_max, bytes_max=bytes_max)
+        self._publisher = Publisher(
+            broker=broker,
+            gateway=gateway,
+            district=district,
+            outbox=self._outbox,
+            may_send=self._may_send,
+            on_consent=self._consent_came,
+            on_synced=self._consents_read,
+            on_published=self._count_published,
+            housekeep=self._housekeep,
+            status=self.status,
+            quiet_s=quiet_s,
+        )
+
+    def __enter__(self) -> Self:
+        self._publisher.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._lock:
+            self._status = msgspec.structs.replace(self._status, online=False, bands_connected=0)
+        self._publisher.stop()
+        self._outbox.close()
+
+    def accept(self, token: str, readings: Sequence[Reading], reports: Sequence[SelfReport] = ()) -> int:
+        """Put what the band's consent covers into the outbox; count the rest. Returns how many readings went in."""
+        with self._lock:
+            cover = self.cover(token)
+            kept = admit(cover, readings, reports)
+            self._dropped.update(kept.readings_dropped)
+            self._rejected.update({f"self-report:{reason}": n for reason, n in kept.reports_dropped.items()})
+            if cover is None or not (kept.readings or kept.reports):
+                return 0
+            try:
+                crowded_out = self._outbox.add(cover.pseudonym, kept.readings, kept.reports, now=self._clock.now())
+            except sqlite3.Error as fault:
+                self._count(OUTBOX_FAILED, len(kept.readings))
+                _log.error("the outbox does not take readings (%s): is the disk full?", fault)
+                return 0
+            self._made += len(kept.readings)
+            self._reports_made += len(kept.reports)
+            self._count(OUTBOX_FULL, crowded_out)
+        self._publisher.wake()
+        return len(kept.readings)
+
+    def cover(self, token: str) -> Cover | None:
+        """What the wearer of this band consents to now; None is nothing."""
+        with self._lock:
+            return self._mirror.by_token(token, self._clock.now())
+
+    def wait_for_consents(self, wanted: Collection[str] | int, timeout_s: float) -> bool:
+        """Wait until these tokens are covered, or so many consents are known (0: all that the broker had); or False."""
+
+        def there() -> bool:
+            if isinstance(wanted, int):
+                return self._ready and len(self._mirror) >= wanted
+            return all(self.cover(token) is not None for token in wanted)
+
+        with self._lock:
+            return self._lock.wait_for(there, timeout_s)
+
+    def drain(self, timeout_s: float) -> bool:
+        """Wait until the broker has acknowledged all that may be sent; False when time is up first."""
+        return self._publisher.wait_idle(timeout_s)
+
+    def note_minutes(self, dropped: Mapping[str, int]) -> None:
+        """Count minutes of which no reading was made, by reason. What `accept` takes or drops is counted there."""
+        with self._lock:
+            self._dropped.update(dropped)
+
+    def note_frames(self, rejected: Mapping[str, int]) -> None:
+        """Count frames of a band that could not be used, by `frame:reason`."""
+        with self._lock:
+            self._rejected.update(rejected)
+
+    def note_bands(self, *, heard: int, connected: int, without_consent: int) -> None:
+        """How many bands are there now."""
+        with self._lock:
+            self._status = msgspec.structs.replace(
+                self._status, bands_heard=heard, bands_connected=connected, bands_without_consent=without_consent
+            )
+
+    def status(self) -> wire.GatewayStatus:
+        """The counters, as they go out in the status message."""
+        with self._lock:
+            return msgspec.structs.replace(
+                self._status,
+                at=int(self._clock.now()),
+                minutes_made=self._made,
+                minutes_dropped=dict(self._dropped),
+                frames_rejected=dict(self._rejected),
+                reports_made=self._reports_made,
+                published=self._published,
+                outbox_rows=len(self._outbox),
+            )
+
+    def _count(self, reason: str, minutes: int) -> None:
+        if minutes:
+            self._dropped[reason] += minutes
+
+    def _may_send(self, pseudonym: str) -> bool:
+        with self._lock:
+            return self._mirror.by_pseudonym(pseudonym, self._clock.now()) is not None
+
+    def _count_published(self, readings: int) -> None:
+        with self._lock:
+            self._published += readings
+
+    def _housekeep(self) -> None:
+        self._outbox.sync()
+        with self._lock:
+            self._count(OUTBOX_EXPIRED, self._outbox.expire(self._clock.now() - RETENTION_DAYS * 86_400))
+
+    def _consent_came(self, token: str, message: ConsentMessage | None) -> None:
+        with self._lock:
+            before = self._mirror.message(token)
+            try:
+                changed = self._mirror.apply(token, message)
+            except OverflowError as fault:
+                _log.error("a consent was not taken in: %s", fault)
+                return
+            if not changed:
+                return
+            if message is None:
+                self._tokens.discard(token)
+            else:
+                self._tokens.add(token)
+                try:
+                    self._apply_to_outbox(before, message)
+                except sqlite3.Error as fault:  # what is not covered stays unsent; the next start purges it
+                    _log.error("the outbox could not be purged (%s): is the disk full?", fault)
+            self._lock.notify_all()
+        self._publisher.rescan()
+        self._tell_consent(token)
+
+    def _apply_to_outbox(self, before: ConsentMessage | None, message: ConsentMessage) -> None:
+        """What waits to be sent must be covered by the newest consent. A cleared one is unknown: it only holds back."""
+        if len(self._outbox) == 0:
+            return
+        cover = self._mirror.by_pseudonym(message.pseudonym, self._clock.now())
+        if cover is None:
+            if message.state is ConsentState.WITHDRAWN:
+                self._count(OUTBOX_WITHDRAWN, self._outbox.purge(message.pseudonym))
+            return
+        if before is not None and before.purposes == message.purposes and before.valid_from >= message.valid_from:
+            return
+
+        def keep(waiting: wire.ReadingsMessage) -> wire.ReadingsMessage | None:
+            kept = admit(cover, waiting.readings, waiting.reports)
+            if not kept.readings and not kept.reports:
+                return None
+            return msgspec.structs.replace(waiting, readings=tuple(kept.readings), reports=tuple(kept.reports))
+
+        self._count(OUTBOX_WITHDRAWN, self._outbox.narrow(message.pseudonym, keep))
+
+    def _consents_read(self, seen: set[str]) -> None:
+        """All retained consents are read: a band whose message is gone is covered by nothing."""
+        with self._lock:
+            gone = self._tokens - seen
+            self._ready = True
+            self._lock.notify_all()
+        for token in gone:
+            self._consent_came(token, None)

@@ -1,0 +1,221 @@
+"""The pages in a real Chromium, without JavaScript, as citizens meet them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from api_support import ManualClock, registry_for, serving, settings_for, utrecht
+from conftest import require_program
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from api.app import build
+
+PATHS = ("/", "/wijken", "/wijken?metric=wellbeing", "/wijken/WK034401", "/wijken/WK034410", "/toestemming", "/nergens")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    program = require_program("chromium", "chromium")
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(
+            executable_path=program, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        )
+        yield found
+        found.close()
+
+
+def running(folder: Path, boundaries: Path | None) -> contextlib.AbstractContextManager[str]:
+    stack = contextlib.ExitStack()
+    clock = ManualClock()
+    settings = settings_for(folder, demo_note="De eerste weken zijn nagespeeld.", demo_note_en="Weeks were replayed.")
+    registry = registry_for(folder, clock=clock)
+    if boundaries is not None:
+        registry.districts.import_file(boundaries, boundary_year=2013)
+    app = stack.enter_context(build(settings, releases=utrecht(), clock=clock, registry=registry))
+    url = stack.enter_context(serving(app))
+    return _closing(stack, url)
+
+
+@contextlib.contextmanager
+def _closing(stack: contextlib.ExitStack, url: str) -> Iterator[str]:
+    with stack:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Utrecht on the tile map."""
+    with running(tmp_path_factory.mktemp("tiles"), None) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def real_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Utrecht with its boundaries."""
+    shared = Path(__file__).resolve().parents[3] / "shared" / "data" / "utrecht_wijken.geojson"
+    with running(tmp_path_factory.mktemp("boundaries"), shared) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def reader(browser: Browser, *, width: int = 1280, scheme: str = "light", zoom: float = 1) -> Iterator[Page]:
+    """Somebody without JavaScript."""
+    context = browser.new_context(
+        viewport={"width": int(width / zoom), "height": 800},
+        device_scale_factor=zoom,
+        color_scheme=scheme,  # type: ignore[arg-type]
+        java_script_enabled=False,
+    )
+    try:
+        yield context.new_page()
+    finally:
+        context.close()
+
+
+def test_no_page_asks_anything_of_another_host_or_breaks_its_own_policy(
+    browser: Browser, site: str, real_site: str
+) -> None:
+    addresses = [site + (f"/en{path}" if path != "/" else "/en") for path in PATHS]
+    addresses += [site + path for path in PATHS] + [f"{real_site}/wijken"]
+    asked: list[str] = []
+    said: list[str] = []
+    with reader(browser) as page:
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: said.append(message.text))
+        for address in addresses:
+            page.goto(address)
+            assert page.locator("script").count() == 0
+        assert page.context.cookies() == []
+    assert len(asked) >= len(addresses)
+    assert [url for url in asked if not url.startswith((site, real_site, "data:"))] == []
+    assert [text for text in said if "Content Security Policy" in text] == []
+
+
+@pytest.mark.parametrize(("width", "zoom"), [(320, 1), (1280, 2), (768, 1)])
+def test_no_page_scrolls_sideways(browser: Browser, site: str, real_site: str, width: int, zoom: float) -> None:
+    with reader(browser, width=width, zoom=zoom) as page:
+        for address in [site + path for path in PATHS] + [f"{site}/en/wijken", f"{real_site}/wijken"]:
+            page.goto(address)
+            whole, seen = page.locator("html").evaluate("e => [e.scrollWidth, e.clientWidth]")
+            assert whole <= seen, address
+
+
+def test_released_and_withheld_districts_are_both_there_to_see_and_say_why(browser: Browser, site: str) -> None:
+    with reader(browser) as page:
+        page.goto(f"{site}/wijken")
+        assert page.locator("svg.map a").count() == 10
+        assert page.locator("svg.map .shape.withheld").count() == 1
+        assert page.locator("svg.map .shape.empty").count() == 1
+        rows = page.locator(".rows li")
+        assert rows.count() == 10
+        names = rows.locator(".who a").all_inner_texts()
+        assert names[0] == "West"
+        assert names[-1] == "Vleuten-De Meern"  # by code, never by figure
+        overvecht = rows.filter(has_text="Overvecht").inner_text()
+        assert "65,4 ± 6,5" in overvecht
+        assert "elke dag" in overvecht
+        assert "22 november 2026" in overvecht
+        zuidwest = rows.filter(has_text="Zuidwest").inner_text()
+        assert "Niet getoond" in zuidwest
+        assert "Te weinig mensen deden mee" in zuidwest
+        assert "samen met Oost" in rows.filter(has_text="Noordoost").first.inner_text()
+
+
+def test_the_reader_goes_by_links_alone_from_home_to_a_districts_course(browser: Browser, site: str) -> None:
+    with reader(browser) as page:
+        page.goto(site)
+        assert "De eerste weken zijn nagespeeld." in page.locator(".demo").inner_text()
+        page.get_by_role("link", name="Bekijk alle wijken").click()
+        page.get_by_role("link", name="Rust in het lichaam").click()
+        assert "is geen gevoel" in page.locator("main").inner_text()
+        page.locator(".rows").get_by_role("link", name="Overvecht").click()
+        assert page.locator("h1").inner_text() == "Overvecht"
+        assert page.locator(".course svg[role=img]").count() == 5
+        assert "Stop nooit bij het cijfer" in page.locator("main").inner_text()
+        page.locator("summary", has_text="Dit verloop als tabel").first.click()
+        assert page.locator("details[open] tbody tr").count() == 21
+        page.get_by_role("link", name="English").click()
+        assert page.locator("html").get_attribute("lang") == "en"
+        assert page.url.endswith("/en/wijken/WK034403")
+        assert "Never stop at the number" in page.locator("main").inner_text()
+
+
+def test_the_other_language_keeps_the_chosen_figure(browser: Browser, site: str) -> None:
+    with reader(browser) as page:
+        page.goto(f"{site}/wijken?metric=calm")
+        page.get_by_role("link", name="English").click()
+        assert "metric=calm" in page.url
+        assert "51.3 ± 3.1" in page.locator(".rows").inner_text()
+
+
+def test_the_keyboard_reaches_the_content_first_and_every_district(browser: Browser, site: str) -> None:
+    with reader(browser) as page:
+        page.goto(f"{site}/wijken")
+        page.keyboard.press("Tab")
+        skip = page.locator(":focus")
+        assert skip.inner_text() == "Naar de inhoud"
+        assert (skip.bounding_box() or {"x": -1})["x"] >= 0
+        page.keyboard.press("Enter")
+        seen = []
+        for _ in range(22):
+            page.keyboard.press("Tab")
+            seen.append(page.locator(":focus").get_attribute("href") or "")
+        assert [href for href in seen if href.startswith("/wijken/WK")][:10] == [
+            f"/wijken/WK0344{n:02}" for n in range(1, 11)
+        ]
+
+
+def test_each_page_has_one_heading_of_the_first_rank_and_tables_have_captions(browser: Browser, site: str) -> None:
+    with reader(browser) as page:
+        for path in PATHS:
+            page.goto(site + path)
+            assert page.locator("h1").count() == 1, path
+            assert page.locator("main").count() == 1
+            assert page.locator("table").count() == page.locator("table > caption").count()
+            assert page.locator("img:not([alt])").count() == 0
+            labels = page.locator("svg[role=img], svg[role=group]")
+            assert all(labels.nth(i).get_attribute("aria-label") for i in range(labels.count()))
+            identifiers = page.locator("[id]").evaluate_all("all => all.map(e => e.id)")
+            assert len(identifiers) == len(set(identifiers)), path
+
+
+def test_words_on_the_map_stay_inside_their_tiles_on_a_phone(browser: Browser, site: str) -> None:
+    with reader(browser, width=320) as page:
+        page.goto(f"{site}/wijken")
+        drawing = page.locator("svg.map").bounding_box()
+        assert drawing is not None
+        texts = page.locator("svg.map text")
+        for i in range(texts.count()):
+            box = texts.nth(i).bounding_box()
+            assert box is not None
+            assert drawing["x"] - 1 <= box["x"]
+            assert box["x"] + box["width"] <= drawing["x"] + drawing["width"] + 1
+            assert box["width"] < 60 or not page.locator(".note", has_text="Elk vierkant").count()
+
+
+def test_each_label_of_the_real_map_lies_in_its_own_district(browser: Browser, real_site: str) -> None:
+    with reader(browser) as page:
+        page.goto(f"{real_site}/wijken")
+        found = page.evaluate(
+            """() => [...document.querySelectorAll("svg.map a")].map((link, i) => {
+                const box = document.querySelectorAll("svg.map g.label")[i].getBoundingClientRect();
+                const under = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
+                return [link.getAttribute("href"), under.closest("a")?.getAttribute("href")];
+            })"""
+        )
+    assert len(found) == 10
+    assert [pair for pair in found if pair[0] != pair[1]] == []
+
+
+def test_dark_light_and_print_all_show_the_map(browser: Browser, site: str) -> None:
+    grounds = set()
+    for scheme in ("light", "dark"):
+        with reader(browser, scheme=scheme) as page:
+            page.goto(f"{site}/wijken")
+            grounds.add(page.locator("body").evaluate("e => getComputedStyle(e).backgroundColor"))
+            page.emulate_media(media="print")
+            assert page.locator("svg.map").is_visible()
+    assert len(grounds) == 2

@@ -1,0 +1,150 @@
+"""What the gateway's integration tests share: a Mosquitto that can be killed, consents, and an ear on the readings."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import paho.mqtt.client as mqtt
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+from contracts import wire
+from contracts.broker_url import BrokerAddress
+from contracts.consent import ConsentMessage, ConsentState, Purpose, band_token, new_pseudonym
+from contracts.reading import Category, Reading, SelfReport
+
+KEY = b"a key of 16 bytes"
+DISTRICT = "WK034403"
+
+
+def eventually(happened: Callable[[], object], *, seconds: float = 10, what: str = "it") -> None:
+    """Wait for another process or thread; fail when time is up."""
+    deadline = time.monotonic() + seconds
+    while not happened():
+        if time.monotonic() > deadline:
+            pytest.fail(f"{what} did not happen within {seconds} s")
+        time.sleep(0.01)
+
+
+class Mosquitto:
+    """A broker of one test: killed and started again on the same port. Keeps nothing over its own restart."""
+
+    def __init__(self, folder: Path, *, config: str = "allow_anonymous true\n") -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        program = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
+        if program is None:
+            pytest.fail("this test needs mosquitto: run 'make test-deps'", pytrace=False)
+        self._program = program
+        self._config = folder / "mosquitto.conf"
+        # Started by root, Mosquitto would become a user that cannot read a test's folder.
+        self._config.write_text(f"user root\nlistener {self.port} 127.0.0.1\npersistence false\n{config}")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> BrokerAddress:
+        return BrokerAddress("127.0.0.1", self.port)
+
+    def start(self) -> None:
+        self._process = subprocess.Popen([self._program, "-c", str(self._config)], stderr=subprocess.DEVNULL)
+
+        def listens() -> bool:
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+        eventually(listens, what="Mosquitto's start")
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+
+class Town:
+    """The rest of the town on a broker: gives and withdraws consent, and hears what the gateway publishes."""
+
+    def __init__(self, broker: BrokerAddress, name: str) -> None:
+        self.readings: list[Reading] = []
+        self.reports: list[SelfReport] = []
+        self.seqs: list[int] = []
+        self.statuses: list[wire.GatewayStatus] = []
+        self._revision = 0
+        self._published: set[int] = set()
+        self._subscribed = threading.Event()
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=f"town-{name}", protocol=mqtt.MQTTv5)
+        if broker.username is not None:
+            self._client.username_pw_set(broker.username, broker.password)
+        self._client.reconnect_delay_set(1, 1)
+        topics = [(f"{wire.ROOT}/readings/{DISTRICT}/{name}", 1), (wire.status_topic(name), 1)]
+        self._client.on_connect = lambda client, *_: client.subscribe(topics)
+        self._client.on_subscribe = lambda *_: self._subscribed.set()
+        self._client.on_message = self._heard
+        self._client.on_publish = lambda _client, _data, mid, *_: self._published.add(mid)
+        self._client.connect_async(broker.host, broker.port)
+        self._client.loop_start()
+        assert self._subscribed.wait(10)
+
+    def _heard(self, _client: object, _data: object, message: mqtt.MQTTMessage) -> None:
+        if message.topic.endswith("/status"):
+            self.statuses.append(wire.decode_status(message.payload))
+            return
+        decoded = wire.decode_readings(message.payload)
+        self.seqs.append(decoded.seq)
+        self.readings += decoded.readings
+        self.reports += decoded.reports
+
+    def give(
+        self, token: str, pseudonym: str, categories: Sequence[Category] = tuple(Category), **more: object
+    ) -> None:
+        self.say(
+            token,
+            state=ConsentState.GIVEN,
+            pseudonym=pseudonym,
+            purposes={Purpose.DISTRICT_INDEX: tuple(categories)},
+            valid_until=4_000_000_000,
+            **more,
+        )
+
+    def withdraw(self, token: str, pseudonym: str) -> None:
+        self.say(token, state=ConsentState.WITHDRAWN, pseudonym=pseudonym)
+
+    def say(self, token: str, **fields: object) -> None:
+        self._revision += 1
+        message = ConsentMessage(revision=self._revision, issued_at=self._revision, **fields)
+        self._publish(token, wire.encode(message))
+
+    def clear(self, token: str) -> None:
+        self._publish(token, b"")
+
+    def _publish(self, token: str, payload: bytes) -> None:
+        sent = self._client.publish(wire.consent_topic(token), payload, qos=1, retain=True)
+        eventually(lambda: sent.mid in self._published, what="publishing a consent")
+        self._published.discard(sent.mid)
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+@contextlib.contextmanager
+def town_of(broker: BrokerAddress, name: str) -> Iterator[Town]:
+    town = Town(broker, name)
+    try:
+        yield town
+    finally:
+        town.close()
+
+
+def wearer(number: int) -> tuple[str, str]:
+    """A band's token and its wearer's pseudonym."""
+    return band_token(KEY, f"WP-{number:06d}"), new_pseudonym(number.to_bytes(16, "big"))

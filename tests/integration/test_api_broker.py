@@ -1,0 +1,173 @@
+"""Consent on a real Mosquitto: retained, withdrawn in so many words, said again to a broker that forgot."""
+
+from __future__ import annotations
+
+import queue
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import paho.mqtt.client as mqtt
+import pytest
+from api_support import BAND_KEY, CHOICES, NOW, ManualClock, registry_for
+from paho.mqtt.enums import CallbackAPIVersion
+
+from api.app import Registry
+from contracts import wire
+from contracts.consent import ConsentMessage, ConsentState, band_key, band_token
+from tests.servers import Broker, free_port, require_program, wait_for_port
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    return registry_for(tmp_path, clock=ManualClock())
+
+
+def enrol(registry: Registry, serial: str) -> tuple[str, str]:
+    """A volunteer; returns pseudonym and the band's token."""
+    code = registry.ledger.add_band(serial)
+    found = registry.ledger.enrol(code, district="WK034403", adult=True, language="nl", choices=CHOICES)
+    return found.record.principal_id, band_token(band_key(BAND_KEY), serial)
+
+
+def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "time is up"
+        time.sleep(0.02)
+
+
+@contextmanager
+def client_of(broker: Broker) -> Iterator[mqtt.Client]:
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+    client.connect(broker.host, broker.port)
+    client.loop_start()
+    until(client.is_connected)
+    try:
+        yield client
+    finally:
+        client.disconnect()
+        client.loop_stop()
+
+
+def retained(broker: Broker, token: str) -> ConsentMessage:
+    """What a newcomer hears of a band."""
+    heard: queue.Queue[mqtt.MQTTMessage] = queue.Queue()
+    with client_of(broker) as client:
+        client.on_message = lambda _client, _userdata, message: heard.put(message)
+        client.subscribe(wire.consent_topic(token), qos=1)
+        message = heard.get(timeout=10)
+    assert message.retain
+    found = wire.decode_consent(bytes(message.payload))
+    assert found is not None
+    return found
+
+
+@contextmanager
+def forgetful_broker(port: int, folder: Path) -> Iterator[Broker]:
+    config = folder / f"mosquitto-{port}.conf"
+    config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n")
+    program = require_program("mosquitto", "mosquitto")
+    with (folder / "log").open("ab") as log, subprocess.Popen([program, "-c", str(config)], stderr=log) as process:
+        try:
+            wait_for_port(port, process)
+            yield Broker("127.0.0.1", port)
+        finally:
+            process.kill()
+
+
+def test_consent_is_retained_and_a_withdrawal_is_said_with_a_higher_revision(
+    registry: Registry, broker: Broker
+) -> None:
+    publisher = registry.publisher(broker.url)
+    assert publisher is not None
+    with publisher:
+        pseudonym, token = enrol(registry, "WP-100001")
+        publisher.notify()
+        assert publisher.wait_until_sent(20)
+        given = retained(broker, token)
+        assert (given.state, given.pseudonym, given.district) == (ConsentState.GIVEN, pseudonym, "WK034403")
+        assert given.valid_from == NOW
+        registry.ledger.withdraw(pseudonym, erase=True)
+        publisher.notify()
+        assert publisher.wait_until_sent(20)
+    taken = retained(broker, token)
+    assert (taken.state, taken.erase) == (ConsentState.WITHDRAWN, True)
+    assert taken.revision > given.revision
+
+
+def test_a_broker_that_forgot_hears_everything_again(registry: Registry, tmp_path: Path) -> None:
+    port = free_port()
+    tokens = [enrol(registry, f"WP-{number:06}")[1] for number in range(450)]  # more than two pages
+    publisher = registry.publisher(f"mqtt://127.0.0.1:{port}")
+    assert publisher is not None
+    with publisher:
+        with forgetful_broker(port, tmp_path) as broker:
+            assert publisher.wait_until_sent(30)
+        until(lambda: not publisher.connected())
+        with forgetful_broker(port, tmp_path) as broker:
+            until(publisher.connected)
+            assert publisher.wait_until_sent(30)
+            assert all(retained(broker, token).state is ConsentState.GIVEN for token in (tokens[0], tokens[-1]))
+
+
+def test_a_choice_made_while_the_broker_is_away_is_published_when_it_is_back(
+    registry: Registry, tmp_path: Path
+) -> None:
+    port = free_port()
+    publisher = registry.publisher(f"mqtt://127.0.0.1:{port}")
+    assert publisher is not None
+    with publisher:
+        _, token = enrol(registry, "WP-000001")
+        publisher.notify()
+        assert not publisher.wait_until_sent(0.2)
+        with forgetful_broker(port, tmp_path) as broker:
+            assert publisher.wait_until_sent(30)
+            assert retained(broker, token).state is ConsentState.GIVEN
+
+
+def test_a_crash_between_ledger_and_broker_is_made_good_at_the_next_start(registry: Registry, broker: Broker) -> None:
+    pseudonym, token = enrol(registry, "WP-100002")
+    registry.ledger.withdraw(pseudonym, erase=False)  # nobody publishes: as if the process had died here
+    assert not registry.outbox.empty()
+    again = registry_for(Path(str(registry.engine.url.database)).parent)
+    publisher = again.publisher(broker.url)
+    assert publisher is not None
+    with publisher:
+        assert publisher.wait_until_sent(20)
+    assert retained(broker, token).state is ConsentState.WITHDRAWN
+
+
+def test_an_erasure_told_while_the_api_was_away_becomes_a_receipt(registry: Registry, broker: Broker) -> None:
+    pseudonym, _ = enrol(registry, "WP-100003")
+    publisher = registry.publisher(broker.url)
+    assert publisher is not None
+    with publisher:
+        registry.ledger.withdraw(pseudonym, erase=True)
+        assert publisher.wait_until_sent(20)
+    (asked,) = registry.ledger.erasures(pseudonym)
+    told = wire.Erasure(revision=asked.revision, readings=7, reports=2, asked_at=NOW, erased_at=NOW + 3.0)
+    with client_of(broker) as store:
+        store.publish(wire.erasure_topic("a" * 26), b"not json", qos=1).wait_for_publish(10)
+        store.publish(wire.erasure_topic(pseudonym), wire.encode(told), qos=1).wait_for_publish(10)
+    later = registry.publisher(broker.url)
+    assert later is not None
+    with later:
+        until(lambda: registry.ledger.erasures(pseudonym)[0].erased_at is not None)
+    assert registry.ledger.erasures(pseudonym)[0].readings == 7
+    assert registry.ledger.verify() is None
+
+
+def test_a_gateways_status_is_seen_and_a_broken_one_is_passed_over(registry: Registry, broker: Broker) -> None:
+    publisher = registry.publisher(broker.url)
+    assert publisher is not None
+    status = wire.GatewayStatus(gateway="api-test", district="WK034403", online=True, at=NOW, bands_heard=17)
+    topic = wire.status_topic("api-test")
+    with publisher, client_of(broker) as gateway:
+        until(publisher.connected)
+        gateway.publish(wire.status_topic("api-broken"), b"{}", qos=1)
+        gateway.publish(topic, wire.encode(status), qos=1, retain=True)
+        until(lambda: status in publisher.gateways())
+        gateway.publish(topic, b"", qos=1, retain=True).wait_for_publish(10)

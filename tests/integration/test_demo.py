@@ -1,0 +1,143 @@
+"""The demonstration as a newcomer runs it: every minute accounted for, and one clear line when something is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ingest.app import open_store
+
+WIJKPOLS = [sys.executable, "-m", "wijkpols"]
+
+
+def demo(*words: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*WIJKPOLS, "demo", "--once", "--json", *words],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env={**os.environ, **(environment or {})},
+    )
+
+
+def summary_of(run: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
+
+
+def accounted(minutes: dict[str, Any]) -> bool:
+    return minutes["recorded"] == minutes["stored"] + sum(minutes["dropped"].values())
+
+
+def test_every_minute_of_the_recordings_is_stored_or_dropped_with_a_reason(shared_data: Path):
+    summary = summary_of(demo("--replay", str(shared_data / "stress_predict")))
+    assert summary["bands"] == 17
+    assert summary["minutes"]["recorded"] == 963  # UTC minutes that the seventeen recordings touch
+    assert accounted(summary["minutes"])
+    assert summary["minutes"]["stored"] >= 930
+    assert summary["readings"]["sent"] == summary["readings"]["stored"]
+
+
+def test_seventeen_people_are_too_few_to_publish_about(shared_data: Path):
+    summary = summary_of(demo("--replay", str(shared_data / "stress_predict")))
+    assert summary["releases"] == []
+    assert {cell["reason"] for cell in summary["suppressed"]} == {"too-few-participants"}
+    assert {"safe", "calm", "happy"} <= {cell["metric"] for cell in summary["suppressed"]}
+
+
+def test_with_neighbours_the_recorded_people_are_part_of_a_released_figure(shared_data: Path, tmp_path: Path):
+    one = tmp_path / "recordings"
+    one.mkdir()
+    shutil.copy(shared_data / "stress_predict" / "S02.npz", one)
+    summary = summary_of(demo("--replay", str(one), "--volunteers", "110", "--days", "8"))
+    assert accounted(summary["minutes"])
+    assert {cell["district"] for cell in summary["releases"]} == {"WK034403"}
+
+
+def test_one_seed_stores_the_same_readings_and_draws_other_noise(tmp_path: Path):
+    first, second = (
+        summary_of(demo("--volunteers", "60", "--seed", "7", "--data", str(d)))
+        for d in (tmp_path / "first", tmp_path / "second")
+    )
+    assert first["minutes"] == second["minutes"]
+    assert first["readings"] == second["readings"]
+    assert held(tmp_path / "first") == held(tmp_path / "second")
+    assert {cell["window"] for cell in first["releases"]}
+    assert first["releases"] != second["releases"]
+
+
+def held(folder: Path) -> list[tuple[Any, ...]]:
+    """All readings of a demonstration's store without the pseudonyms, which are random."""
+    store = open_store(f"duckdb:///{folder / 'readings.duckdb'}")
+    try:
+        rows = []
+        for chunk in store.readings(0, 2**40):
+            fields = [np.nan_to_num(values, nan=-1.0) for values in chunk.fields.values()]
+            rows += list(zip(chunk.minute.tolist(), *(values.tolist() for values in fields), strict=True))
+        return sorted(rows)
+    finally:
+        store.close()
+
+
+def test_a_second_start_goes_on_with_its_data(tmp_path: Path):
+    words = ("--volunteers", "6", "--data", str(tmp_path / "data"))
+    first, second = summary_of(demo(*words)), summary_of(demo(*words))
+    assert first["minutes"]["recorded"] > 0
+    assert second["minutes"] == {"recorded": 0, "stored": 0, "dropped": {}}
+    assert (second["releases"], second["suppressed"]) == (first["releases"], first["suppressed"])
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "code", "told"),
+    [
+        (("--store", "mongodb://here"), {}, 2, "store"),
+        (("--broker", "amqp://here"), {}, 2, "mqtt://"),
+        ((), {"WIJKPOLS_STORE_URL": "nonsense"}, 2, "store"),
+        (("--district", "WK999999"), {}, 2, "WK999999"),
+        (("--volunteers", "0"), {}, 2, "--volunteers"),
+        (("--days", "99"), {}, 2, "--days"),
+        (("--replay", "/nowhere"), {}, 1, "/nowhere"),
+    ],
+)
+def test_a_wrong_option_is_one_clear_line(words: tuple[str, ...], environment: dict[str, str], code: int, told: str):
+    run = demo(*words, environment=environment)
+    assert run.returncode == code, run.stderr
+    assert told in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_a_port_in_use_is_one_clear_line():
+    with socket.socket() as held_port:
+        held_port.bind(("127.0.0.1", 0))
+        held_port.listen()
+        run = demo("--port", str(held_port.getsockname()[1]))
+    assert run.returncode == 1
+    assert "in use" in run.stderr
+    assert len(run.stderr.splitlines()) == 1
+
+
+def test_a_data_folder_that_cannot_be_written_is_one_clear_line(tmp_path: Path):
+    (tmp_path / "file").touch()
+    run = demo("--data", str(tmp_path / "file"))
+    assert run.returncode == 1
+    assert "cannot be written" in run.stderr
+    assert len(run.stderr.splitlines()) == 1
+
+
+def test_a_recording_with_a_missing_array_is_one_clear_line(shared_data: Path, tmp_path: Path):
+    with np.load(shared_data / "stress_predict" / "S02.npz") as whole:
+        np.savez(tmp_path / "S02.npz", **{name: whole[name] for name in whole if name != "eda"})
+    run = demo("--replay", str(tmp_path))
+    assert run.returncode == 1
+    assert "S02.npz" in run.stderr
+    assert "eda" in run.stderr
+    assert "Traceback" not in run.stderr

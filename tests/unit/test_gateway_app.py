@@ -1,0 +1,110 @@
+"""Settings and words: what is wrong is said in one line, without a secret, and a status can be read by people."""
+
+from __future__ import annotations
+
+import argparse
+
+import pytest
+
+from contracts import wire
+from contracts.ports import Fault, UsageFault
+from gateway import app
+from gateway.link import RadioAddress
+from gateway.settings import load
+
+KEY = "00112233445566778899aabbccddeeff"
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("BROKER_URL", "GATEWAY_NAME", "GATEWAY_DISTRICT", "GATEWAY_RADIO", "GATEWAY_SLOTS", "BAND_KEY"):
+        monkeypatch.delenv(f"WIJKPOLS_{name}", raising=False)
+
+
+def run(*words: str) -> int:
+    parser = argparse.ArgumentParser()
+    app.add_arguments(parser)
+    return app.run(parser.parse_args(words))
+
+
+def test_settings_come_from_the_environment_and_options_go_first(monkeypatch):
+    monkeypatch.setenv("WIJKPOLS_GATEWAY_NAME", "gw-1")
+    monkeypatch.setenv("WIJKPOLS_GATEWAY_SLOTS", "3")
+    monkeypatch.setenv("WIJKPOLS_BAND_KEY", KEY)
+    settings = load(gateway_slots=7, gateway_radio=None)
+    assert (settings.gateway_name, settings.gateway_slots, settings.gateway_radio) == ("gw-1", 7, "bluez")
+    assert settings.key == bytes.fromhex(KEY)
+    assert KEY not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "word"),
+    [
+        ("GATEWAY_NAME", "My Gateway", "lower-case"),
+        ("GATEWAY_DISTRICT", "Utrecht", "CBS code"),
+        ("GATEWAY_SLOTS", "0", "greater than or equal to 1"),
+        ("BAND_KEY", "secretsecret", "hexadecimal"),
+        ("BAND_KEY", "5ec2e7", "32 hexadecimal"),
+    ],
+)
+def test_a_wrong_setting_is_named_and_not_repeated(monkeypatch, name, value, word):
+    monkeypatch.setenv(f"WIJKPOLS_{name}", value)
+    with pytest.raises(UsageFault) as caught:
+        load()
+    assert f"WIJKPOLS_{name}" in str(caught.value)
+    assert word in str(caught.value)
+    assert value == "0" or value not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("run",), "WIJKPOLS_GATEWAY_NAME"),
+        (("run", "--name", "gw-1"), "WIJKPOLS_GATEWAY_DISTRICT"),
+        (("run", "--name", "gw-1", "--district", "WK034403"), "WIJKPOLS_BAND_KEY"),
+        (("run", "--name", "gw-1", "--district", "WK034403", "--band-key-file", "/nowhere"), "band key file"),
+        (("status",), "WIJKPOLS_GATEWAY_NAME"),
+    ],
+)
+def test_a_missing_setting_is_named(words, text):
+    with pytest.raises(UsageFault, match=text):
+        run(*words)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--broker-url", "tcp://h"), ("--radio", "usb:0"), ("--radio", "bumble:")]
+)
+def test_a_url_that_cannot_be_used_is_a_usage_fault(monkeypatch, option, value):
+    monkeypatch.setenv("WIJKPOLS_BAND_KEY", KEY)
+    with pytest.raises(UsageFault):
+        run("run", "--name", "gw-1", "--district", "WK034403", option, value)
+
+
+def test_a_status_without_a_broker_is_a_fault():
+    with pytest.raises(Fault, match="cannot be reached"):
+        run("status", "--name", "gw-1", "--broker-url", "mqtt://127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("bluez", ("bluez", "hci0")),
+        ("bluez:hci1", ("bluez", "hci1")),
+        ("bumble:tcp-client:127.0.0.1:9000", ("bumble", "tcp-client:127.0.0.1:9000")),
+        ("bumble:unix-client:/run/air", ("bumble", "unix-client:/run/air")),
+    ],
+)
+def test_a_radio_is_named_by_its_url(text, address):
+    assert RadioAddress.parse(text) == address
+
+
+def test_a_status_is_told_in_words():
+    status = wire.GatewayStatus(
+        gateway="gw-1", district="WK034403", online=True, slots=5, bands_heard=3, bands_connected=2,
+        minutes_made=10, published=9, minutes_dropped={"not-worn": 2, "clock": 5}, outbox_rows=1,
+    )  # fmt: skip
+    words = app.in_words(status)
+    assert "gw-1 in WK034403: online" in words
+    assert "2 of 5 slots" in words
+    assert "clock 5, not-worn 2" in words
+    assert "rejected: none" in words

@@ -1,0 +1,175 @@
+"""The outbox: nothing acknowledged is lost by a kill, nothing withdrawn stays, and it never grows without end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from contracts import wire
+from contracts.ports import Fault
+from contracts.reading import Reading, SelfReport
+from gateway.outbox import Outbox
+
+ANNA, BRAM = "a" * 26, "b" * 26
+START = 1_762_502_940
+
+
+def minutes(pseudonym: str, count: int, start: int = START) -> list[Reading]:
+    return [Reading(pseudonym=pseudonym, minute=start + 60 * i, hr=60.0, eda=2.0) for i in range(count)]
+
+
+def test_rows_hold_at_most_sixty_items_and_come_oldest_first(tmp_path: Path):
+    with Outbox(folder=tmp_path) as outbox:
+        report = SelfReport(pseudonym=ANNA, at=START, safe=8, happy=7)
+        outbox.add(ANNA, minutes(ANNA, 125), [report], now=START)
+        outbox.add(BRAM, minutes(BRAM, 1), [], now=START)
+        rows = outbox.after(0, 100)
+    messages = [wire.decode_readings(row.payload) for row in rows]
+    assert [len(message.readings) for message in messages] == [60, 60, 5, 1]
+    assert [len(message.reports) for message in messages] == [0, 0, 1, 0]
+    assert [message.seq for message in messages] == [row.seq for row in rows] == [1, 2, 3, 4]
+
+
+def test_sixty_of_the_longest_readings_fit_one_payload(tmp_path: Path):
+    widest = [
+        Reading(
+            pseudonym=ANNA, minute=START + 60 * i, hr=123.45, rmssd=999.99, sdnn=999.99, rr_coverage=0.123, worn=0.123,
+            eda=99.1234, scr=59.99, skin_temp=44.99, motion=7.1234,
+        )
+        for i in range(60)
+    ]  # fmt: skip
+    with Outbox(folder=tmp_path) as outbox:
+        outbox.add(ANNA, widest, [], now=START)
+        assert len(outbox.after(0, 1)[0].payload) < wire.PAYLOAD_BYTES_MAX
+
+
+def test_a_sequence_number_is_never_used_twice_also_after_a_restart(tmp_path: Path):
+    with Outbox(folder=tmp_path) as outbox:
+        outbox.add(ANNA, minutes(ANNA, 180), [], now=START)
+        assert outbox.remove([1, 2, 3]) == 180
+    with Outbox(folder=tmp_path) as outbox:
+        outbox.add(ANNA, minutes(ANNA, 1), [], now=START)
+        assert [row.seq for row in outbox.after(0, 10)] == [4]
+
+
+def test_a_withdrawal_leaves_nothing_of_the_wearer_in_any_file(tmp_path: Path):
+    with Outbox(folder=tmp_path) as outbox:
+        outbox.add(ANNA, minutes(ANNA, 300), [], now=START)
+        outbox.add(BRAM, minutes(BRAM, 1), [], now=START)
+        assert outbox.purge(ANNA) == 300
+        assert [row.pseudonym for row in outbox.after(0, 10)] == [BRAM]
+        assert outbox.purge(ANNA) == 0
+    assert all(ANNA.encode() not in file.read_bytes() for file in tmp_path.iterdir())
+
+
+def test_a_narrowed_consent_narrows_what_waits(tmp_path: Path):
+    with Outbox(folder=tmp_path) as outbox:
+        outbox.add(ANNA, minutes(ANNA, 3), [], now=START)
+
+        def later(message: wire.ReadingsMessage) -> wire.ReadingsMessage:
+            return wire.ReadingsMessage(seq=message.seq, readings=message.readings[1:])
+
+        assert outbox.narrow(ANNA, later) == 1
+        assert outbox.narrow(BRAM, later) == 0
+        (row,) = outbox.after(0, 10)
+        assert (row.seq, row.readings) == (1, 2)
+        assert outbox.narrow(ANNA, lambda _message: None) == 2
+        assert len(outbox) == 0
+
+
+def test_the_oldest_give_way_when_it_is_full(tmp_path: Path):
+    with Outbox(folder=tmp_path, rows_max=3) as outbox:
+        assert [outbox.add(ANNA, minutes(ANNA, 2), [], now=START) for _ in range(5)] == [0, 0, 0, 2, 2]
+        assert [row.seq for row in outbox.after(0, 10)] == [3, 4, 5]
+    with Outbox(folder=tmp_path, bytes_max=1000) as outbox:
+        assert outbox.add(ANNA, minutes(ANNA, 8), [], now=START) == 4
+        assert len(outbox) == 2
+
+
+def test_what_no_store_would_take_expires(tmp_path: Path):
+    with Outbox(folder=tmp_path) as outbox:
+        outbox.add(ANNA, minutes(ANNA, 5), [], now=START)
+        outbox.add(ANNA, minutes(ANNA, 1), [], now=START + 100)
+        assert outbox.expire(START + 50) == 5
+        assert outbox.expire(START + 50) == 0
+        assert len(outbox) == 1
+
+
+def test_a_folder_that_cannot_be_used_is_a_fault(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Fault, match="--outbox"):
+        Outbox(folder=tmp_path / "file" / "below")
+    (tmp_path / "outbox.sqlite").mkdir()
+    with pytest.raises(Fault, match="--outbox"):
+        Outbox(folder=tmp_path)
+
+
+def test_two_gateways_cannot_share_an_outbox(tmp_path: Path):
+    with Outbox(folder=tmp_path), pytest.raises(Fault, match="locked"):
+        Outbox(folder=tmp_path)
+
+
+def test_a_damaged_file_is_put_aside(tmp_path: Path):
+    with Outbox(folder=tmp_path) as outbox:
+        outbox.add(ANNA, minutes(ANNA, 6000), [], now=START)
+    file = tmp_path / "outbox.sqlite"
+    whole = bytearray(file.read_bytes())
+    whole[5000 : len(whole) - 5000] = os.urandom(len(whole) - 10_000)
+    file.write_bytes(whole)
+    with Outbox(folder=tmp_path) as outbox:
+        assert len(outbox) == 0
+        outbox.add(ANNA, minutes(ANNA, 1), [], now=START)
+    assert (tmp_path / "outbox.damaged-1").read_bytes() == whole
+
+
+def test_a_full_disk_is_told_and_leaves_the_outbox_as_it_was(tmp_path: Path):
+    with Outbox(folder=tmp_path) as outbox:
+        outbox.add(ANNA, minutes(ANNA, 1), [], now=START)
+        pages = outbox._db.execute("PRAGMA page_count").fetchone()[0]
+        outbox._db.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(sqlite3.OperationalError, match="full"):
+            outbox.add(ANNA, minutes(ANNA, 6000), [], now=START)
+        assert len(outbox) == len(outbox.after(0, 10)) == 1
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from contracts.reading import Reading
+from gateway.outbox import Outbox
+outbox = Outbox(folder=Path(sys.argv[1]))
+name, added = "a" * 26, 0
+while True:
+    outbox.add(name, [Reading(pseudonym=name, minute=60 * (added + i + 1), hr=60.0) for i in range(3)], [], now=1e9)
+    added += 3
+    print(added, flush=True)
+    if added % 30 == 0:
+        outbox.remove([added // 3])
+        print(-added // 3, flush=True)
+"""
+
+
+@pytest.mark.parametrize("lines", [1, 7, 200])
+def test_a_killed_gateway_loses_nothing_that_was_put_in(tmp_path: Path, lines: int):
+    root = Path(__file__).resolve().parents[2]
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE, cwd=root, text=True
+    ) as writer:
+        assert writer.stdout is not None
+        told = [int(writer.stdout.readline()) for _ in range(lines)]
+        writer.send_signal(signal.SIGKILL)
+        told += [int(line) for line in writer.stdout.read().splitlines() if line]
+    added, removed = max(told), {-number for number in told if number < 0}
+    with Outbox(folder=tmp_path) as outbox:
+        rows = outbox.after(0, 100_000)
+    kept = {reading.minute // 60 for row in rows for reading in wire.decode_readings(row.payload).readings}
+    expected = {i + 1 for i in range(added) if i // 3 + 1 not in removed}
+    # One add, or one remove, may have been done and not told yet.
+    assert expected - kept <= set(range(added - 2, added + 1))
+    assert kept - expected <= {added + 1, added + 2, added + 3}
