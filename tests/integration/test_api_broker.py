@@ -11,7 +11,7 @@ from pathlib import Path
 
 import paho.mqtt.client as mqtt
 import pytest
-from api_support import BAND_KEY, CHOICES, NOW, ManualClock, registry_for
+from tests.api_support import BAND_KEY, CHOICES, NOW, ManualClock, registry_for
 from paho.mqtt.enums import CallbackAPIVersion
 
 from api.app import Registry

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
-from api_support import (
+from tests.api_support import (
     EVERYTHING,
     NOW,
     ManualClock,

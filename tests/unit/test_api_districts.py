@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from api_support import BAND_KEY, CHOICES, ManualClock, registry_for, settings_for
+from tests.api_support import BAND_KEY, CHOICES, ManualClock, registry_for, settings_for
 from sqlalchemy import text
 
 from api import app, commands

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from api_support import ManualClock, MemoryReleases, registry_for, settings_for
+from tests.api_support import ManualClock, MemoryReleases, registry_for, settings_for
 
 from api.app import create_app
 from api.citizen.page_routes import router as pages

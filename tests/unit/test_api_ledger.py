@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from api_support import BAND_KEY, CHOICES, NOW, ManualClock, registry_for
+from tests.api_support import BAND_KEY, CHOICES, NOW, ManualClock, registry_for
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import delete, select, text, update

@@ -11,7 +11,7 @@ from string import Formatter
 from typing import get_args
 
 import pytest
-from api_support import cell, midnight, utrecht
+from tests.api_support import cell, midnight, utrecht
 from hypothesis import given
 from hypothesis import strategies as st
 
