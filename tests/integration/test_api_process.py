@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from tests.api_support import BAND_KEY
 from tests.servers import Broker, free_port
 
