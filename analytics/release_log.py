@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, RowMapping, create_engine, event, ins
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
 
-from analytics.budget import PERIOD_DAYS, RHO_CAP, Entry, check, spent
+from analytics.budget import PERIOD_DAYS, PERIOD_S, RHO_CAP, Entry, check, spent
 from analytics.derived import with_derived
 from analytics.plan import Plan
 from analytics.tables import CELLS, CLAIMS, LEDGER, METADATA, PLANS
@@ -85,12 +85,18 @@ class ReleaseLog:
         """
         with self._writing() as connection:
             claims = [{"district": d, "window": window.name, "method": METHOD_VERSION} for d in area.districts]
+            # By any version of the method: while a city upgrades, an old and a new scheduler may run at once.
+            earlier = select(CLAIMS.c.method).where(
+                CLAIMS.c.window == window.name, CLAIMS.c.district.in_(area.districts)
+            )
+            if connection.execute(earlier).first() is not None:
+                raise AlreadyReleased(f"{area.code} {window.name}")
             try:
                 connection.execute(insert(CLAIMS), claims)
             except IntegrityError:
                 raise AlreadyReleased(f"{area.code} {window.name}") from None
             entry = Entry(area.code, window.name, window.cadence, window.end, METHOD_VERSION, rho)
-            check(self._ledger(connection), entry)
+            check(self._ledger(connection, around=window.end), entry)
             cells = tuple(draw())
             connection.execute(insert(LEDGER), [_ledger_row(entry)])
             connection.execute(insert(CELLS), [_cell_row(cell) for cell in cells])
@@ -198,8 +204,12 @@ class ReleaseLog:
             connection.exec_driver_sql("COMMIT")
 
     @staticmethod
-    def _ledger(connection: Connection) -> list[Entry]:
-        rows = connection.execute(select(LEDGER).order_by(LEDGER.c.id))
+    def _ledger(connection: Connection, *, around: int | None = None) -> list[Entry]:
+        """All charges, or those that can share 30 days with a window that ends at `around`."""
+        query = select(LEDGER).order_by(LEDGER.c.id)
+        if around is not None:
+            query = query.where(LEDGER.c.end_s > around - PERIOD_S, LEDGER.c.end_s < around + PERIOD_S)
+        rows = connection.execute(query)
         return [Entry(r.area, r.window, Cadence(r.cadence), int(r.end_s), r.method, float(r.rho)) for r in rows]
 
     @staticmethod

@@ -59,7 +59,9 @@ class Analytics:
         clock: Clock,
         grace_s: float = GRACE_S,
     ) -> None:
-        """`grace_s`: how long after its end a window waits for late readings."""
+        """`grace_s`: how long after its end a window waits for late readings. Raises ValueError below 0."""
+        if grace_s < 0:  # who moves after a release could then be in a window that overlaps with it
+            raise ValueError("a window is released after its end")
         self._store = store
         self._consents = consents
         self._log = log
