@@ -7,29 +7,38 @@ reason, and costs the same budget: the noisy count decides, and the exact one is
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Final, Protocol
 
 from analytics.mechanism import CENTRE, HIGH, LOW, Draw, Noise, draw, noise
 from analytics.records import CENTI, Scores
 from analytics.release_log import ReleaseLog
-from contracts.release import MEASURED, METHOD_VERSION, WITHHELD_REASON, Area, Cell, Window
+from contracts.release import MEASURED, METHOD_VERSION, WITHHELD_REASON, Area, Cadence, Cell, Window
 
 #: The spread between people that a margin assumes, in points: a public constant, not taken from the data.
 SD_PEOPLE: Final = 15.0
 Z_95: Final = 1.96
 
 
-def release(log: ReleaseLog, *, area: Area, window: Window, scores: Scores) -> tuple[Cell, ...]:
+class Mechanism(Protocol):
+    """Records [n, 3] in, noise in what comes out. There is one (`mechanism.draw`); `attacks` puts broken ones here."""
+
+    def __call__(self, scores: Scores, cadence: Cadence, /) -> Draw:
+        """A new draw."""
+
+
+def release(
+    log: ReleaseLog, *, area: Area, window: Window, scores: Scores, mechanism: Mechanism | None = None
+) -> tuple[Cell, ...]:
     """Draw, charge and keep the three cells of an area and window, once.
 
     Raises `release_log.AlreadyReleased` or `budget.InsufficientBudget`; nothing was drawn then.
     """
-    constants = noise(area.cadence)
+    constants, noisy = noise(area.cadence), mechanism or draw
     return log.publish(
         area=area,
         window=window,
         rho=constants.rho,
-        draw=lambda: cells_of(draw(scores, area.cadence), constants, area=area, window=window),
+        draw=lambda: cells_of(noisy(scores, area.cadence), constants, area=area, window=window),
     )
 
 

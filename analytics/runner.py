@@ -15,7 +15,7 @@ from analytics import budget
 from analytics.coverage import complete, covered_readings, covered_reports
 from analytics.plan import Plan, plan
 from analytics.records import records_of
-from analytics.release import release
+from analytics.release import Mechanism, release
 from analytics.release_log import AlreadyReleased, ReleaseLog
 from analytics.scores import NOTHING, Partial, first_day_read, merge, score_readings, score_reports
 from analytics.windows import Calendar, complete_windows, days_of, instant, local_day
@@ -58,6 +58,7 @@ class Analytics:
         log: ReleaseLog,
         clock: Clock,
         grace_s: float = GRACE_S,
+        mechanism: Mechanism | None = None,
     ) -> None:
         """`grace_s`: how long after its end a window waits for late readings. Raises ValueError below 0."""
         if grace_s < 0:  # who moves after a release could then be in a window that overlaps with it
@@ -67,6 +68,7 @@ class Analytics:
         self._log = log
         self._clock = clock
         self._grace_s = grace_s
+        self._mechanism = mechanism  # None: the one that there is
 
     def make_plan(self, districts: Sequence[District], *, holds_from: date | None = None) -> Plan:
         """Make and keep the release plan out of who is enrolled now; by default it holds from today on."""
@@ -97,7 +99,13 @@ class Analytics:
             records = records_of(partial, window, plan=held, covers=still)
             for area in areas:
                 try:
-                    cells = release(self._log, area=area, window=window, scores=records[area.code])
+                    cells = release(
+                        self._log,
+                        area=area,
+                        window=window,
+                        scores=records[area.code],
+                        mechanism=self._mechanism,
+                    )
                 except AlreadyReleased:
                     continue  # another scheduler was first
                 except budget.InsufficientBudget as fault:
