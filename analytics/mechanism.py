@@ -15,13 +15,31 @@ import numpy as np
 import opendp.prelude as dp
 from numpy.typing import NDArray
 
-from contracts.release import MEASURED, Cadence
+from contracts.release import MEASURED, Cadence, Metric
 
-#: Public bounds in centi-points: scores are clipped to [20, 90] points and centred on 55. Never taken from the data.
-LOW: Final = 2_000
-HIGH: Final = 9_000
-CENTRE: Final = (LOW + HIGH) // 2
-REACH: Final = HIGH - CENTRE
+
+class Bounds(NamedTuple):
+    """Where a score is clipped, in centi-points: a public constant, never taken from the data (ADR 5)."""
+
+    low: int
+    high: int
+
+    @property
+    def centre(self) -> int:
+        """What is taken off before adding up."""
+        return (self.low + self.high) // 2
+
+
+#: People who feel safe answer 8 to 10, calm lies around 50. The ranges are equally wide, hence so is the noise.
+BOUNDS: Final[dict[Metric, Bounds]] = {
+    "safe": Bounds(3_000, 10_000),
+    "calm": Bounds(2_000, 9_000),
+    "happy": Bounds(3_000, 10_000),
+}
+#: Of the measured metrics in their order, to take off a record.
+CENTRES: Final = np.array([BOUNDS[metric].centre for metric in MEASURED], dtype=np.int64)
+#: The most by which one record moves a centred sum.
+REACH: Final = 3_500
 #: ρ of one window of an area: the count takes three tenths, each of the three sums a third of the rest.
 RHO: Final = {Cadence.DAILY: 0.04, Cadence.WEEKLY: 0.2}
 COUNT_SHARE: Final = 0.3
@@ -64,13 +82,15 @@ def draw(scores: NDArray[np.int64], cadence: Cadence) -> Draw:
     """
     if scores.dtype != np.int64 or scores.ndim != 2 or scores.shape[1] != len(MEASURED):
         raise TypeError("scores must be whole centi-points, one column per metric")
-    count, safe, calm, happy = measurement(cadence)(scores - CENTRE)
+    count, safe, calm, happy = measurement(cadence)(scores - CENTRES)
     return Draw(int(count), (int(safe), int(calm), int(happy)))
 
 
 @cache
 def measurement(cadence: Cadence) -> Any:
     """The composed OpenDP measurement; its map at 1 is at most the cadence's ρ (and at least ρ·(1 - 1e-9))."""
+    if any(bounds.high - bounds.low != 2 * REACH for bounds in BOUNDS.values()):
+        raise AssertionError("the bounds are wider than the noise is made for")
     scale = noise(cadence)
     count = _column(0) >> dp.t.then_count()
     parts = [count >> dp.m.then_gaussian(scale.sigma_count)]

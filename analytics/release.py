@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from typing import Final, Protocol
 
-from analytics.mechanism import CENTRE, HIGH, LOW, Draw, Noise, draw, noise
+from analytics.mechanism import BOUNDS, Draw, Noise, draw, noise
 from analytics.records import CENTI, Scores
 from analytics.release_log import ReleaseLog
-from contracts.release import MEASURED, METHOD_VERSION, WITHHELD_REASON, Area, Cadence, Cell, Window
+from contracts.release import MEASURED, METHOD_VERSION, WITHHELD_REASON, Area, Cadence, Cell, Metric, Window
 
 #: The spread between people that a margin assumes, in points: a public constant, not taken from the data.
 SD_PEOPLE: Final = 15.0
@@ -45,6 +45,7 @@ def release(
 def cells_of(drawn: Draw, constants: Noise, *, area: Area, window: Window) -> tuple[Cell, ...]:
     """The cells of a draw: arithmetic on what is private already."""
     shown = drawn.participants >= constants.threshold
+    values = [(m, value_of(total, drawn.participants, m)) for m, total in zip(MEASURED, drawn.sums, strict=True)]
     return tuple(
         Cell(
             area=area.code,
@@ -55,21 +56,22 @@ def cells_of(drawn: Draw, constants: Noise, *, area: Area, window: Window) -> tu
             end=window.end,
             method=METHOD_VERSION,
             status="published" if shown else "withheld",
-            value=value_of(total, drawn.participants) if shown else None,
-            margin=margin_of(value_of(total, drawn.participants), drawn.participants, constants) if shown else None,
+            value=value if shown else None,
+            margin=margin_of(value, drawn.participants, constants, metric) if shown else None,
             participants=float(drawn.participants) if shown else None,
             reason=None if shown else WITHHELD_REASON,
         )
-        for metric, total in zip(MEASURED, drawn.sums, strict=True)
+        for metric, value in values
     )
 
 
-def value_of(total: int, count: int) -> float:
-    """The mean in points, 20-90: noisy sum / max(noisy count, 1) + 55, clamped to the public bounds."""
-    return round(min(max(total / max(count, 1) + CENTRE, LOW), HIGH) / CENTI, 2)
+def value_of(total: int, count: int, metric: Metric) -> float:
+    """The mean in points: noisy sum / max(noisy count, 1) + centre, clamped to the metric's public bounds."""
+    bounds = BOUNDS[metric]
+    return round(min(max(total / max(count, 1) + bounds.centre, bounds.low), bounds.high) / CENTI, 2)
 
 
-def margin_of(value: float, count: int, constants: Noise) -> float:
+def margin_of(value: float, count: int, constants: Noise, metric: Metric) -> float:
     """Half the width of the 95 % interval, in points: 1.96·sqrt(σ²/n̂² + 15²/n̂).
 
     σ² is the noise in the numerator: the sum's own, and the count's, which enters by how far the value lies from
@@ -77,5 +79,5 @@ def margin_of(value: float, count: int, constants: Noise) -> float:
     """
     n = max(count, 1)
     sum_part = constants.sigma_sum / CENTI
-    count_part = (value - CENTRE / CENTI) * constants.sigma_count
+    count_part = (value - BOUNDS[metric].centre / CENTI) * constants.sigma_count
     return round(Z_95 * math.sqrt((sum_part**2 + count_part**2) / n**2 + SD_PEOPLE**2 / n), 2)

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from analytics.mechanism import HIGH, LOW, PARTICIPANTS_MIN, Draw, Noise, draw, noise
+from analytics.mechanism import PARTICIPANTS_MIN, Draw, Noise, draw, noise
 from analytics.records import CENTI, Scores
 from analytics.release import Mechanism, cells_of, margin_of, release
 from analytics.release_log import AlreadyReleased, ReleaseLog, open_engine
@@ -55,7 +55,7 @@ def _looks(mechanism: Mechanism, draws: int) -> int:
     shapes = set()
     for cadence in Cadence:
         for people in (0, 1, 10):
-            town = np.full((people, 3), HIGH, dtype=np.int64)
+            town = np.full((people, 3), 10_000, dtype=np.int64)
             for _ in range(draws):
                 cells = cells_of(mechanism(town, cadence), noise(cadence), area=_AREA, window=_WINDOW)
                 shapes |= {(c.status, c.value, c.margin, c.participants, c.reason) for c in cells}
@@ -68,12 +68,12 @@ def homogeneity(people: int = 200) -> Verdict:
     def told(margin_from_data: bool) -> float:
         worst = 0.0
         for spread in (0, 1500):
-            town = np.clip(_town(people, spread), LOW, HIGH)
+            town = _town(people, spread)
             for cell in cells_of(draw(town, Cadence.WEEKLY), noise(Cadence.WEEKLY), area=_AREA, window=_WINDOW):
                 if cell.value is None or cell.margin is None or cell.participants is None:
                     continue
                 margin = 1.96 * float(town.std()) / CENTI / math.sqrt(people) if margin_from_data else cell.margin
-                public = margin_of(cell.value, round(cell.participants), noise(Cadence.WEEKLY))
+                public = margin_of(cell.value, round(cell.participants), noise(Cadence.WEEKLY), cell.metric)
                 worst = max(worst, abs(margin - public))
         return worst
 

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.mechanism import HIGH, LOW, draw, noise
+from analytics.mechanism import BOUNDS, draw, noise
 from analytics.records import CENTI
 from analytics.release import Mechanism, cells_of
 from analytics.windows import day_window, week_window
@@ -29,8 +29,9 @@ PEOPLE: Final = 60
 DAYS: Final = 180
 #: How often a volunteer takes part in a window.
 _PRESENT: Final = 0.85
-_CENTRE: Final = (LOW + HIGH) / 2 / CENTI
-_REACH: Final = (HIGH - LOW) / 2 / CENTI
+_LOW, _HIGH = BOUNDS["safe"]
+_CENTRE: Final = (_LOW + _HIGH) / 2 / CENTI
+_REACH: Final = (_HIGH - _LOW) / 2 / CENTI
 
 
 def reconstruction(cadence: Cadence, repeats: int) -> Verdict:
@@ -84,7 +85,7 @@ class _City:
         day = MONDAY + timedelta(days=number * (7 if weekly else 1))
         window = week_window(day) if weekly else day_window(day)
         area = Area(code=DAILY, districts=(DAILY,), cadence=self._cadence)
-        secrets: NDArray[np.int64] = np.where(self._high, HIGH, LOW)[self._present[number]].astype(np.int64)
+        secrets: NDArray[np.int64] = np.where(self._high, _HIGH, _LOW)[self._present[number]].astype(np.int64)
         scores = np.repeat(secrets[:, None], 3, axis=1)
         cell = cells_of(mechanism(scores, self._cadence), noise(self._cadence), area=area, window=window)[0]
         if cell.value is None or cell.participants is None:

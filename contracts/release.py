@@ -8,7 +8,7 @@ from typing import Final, Literal
 import msgspec
 
 #: Changes when a formula or a bound changes; part of the key of every cell.
-METHOD_VERSION: Final = "1"
+METHOD_VERSION: Final = "2"
 
 Metric = Literal["safe", "calm", "happy", "safety", "happiness", "wellbeing"]
 #: Measured under differential privacy, and derived from those at no further cost.
