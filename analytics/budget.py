@@ -31,7 +31,7 @@ class Entry(NamedTuple):
 
     area: str
     window: str
-    cadence: Cadence
+    cadence: Cadence  # of the area
     end: int  # unix seconds: the window's end
     method: str
     rho: float
@@ -62,7 +62,7 @@ def check(entries: Iterable[Entry], request: Entry) -> None:
 
 
 class _Charge(NamedTuple):
-    """What one window costs whoever is in it."""
+    """What the windows that end together cost whoever is in all of them."""
 
     end: int  # unix seconds
     first: int  # ordinals of local days, [first, stop)
@@ -71,18 +71,19 @@ class _Charge(NamedTuple):
 
 
 def _charges(entries: Iterable[Entry]) -> list[_Charge]:
-    """Per window the most that any area of it costs, over the methods added up; in order of their ends."""
-    worst: dict[tuple[Cadence, str], dict[str, float]] = {}
-    ends: dict[tuple[Cadence, str], int] = {}
+    """Per cadence and end: of each window and method the most that any area costs, added up; in order of the ends.
+
+    The reasons of a week of a daily area stand with its Sunday: nobody is in them but who was there all week.
+    """
+    worst: dict[tuple[Cadence, int], dict[tuple[str, str], float]] = {}
     for entry in entries:
-        key = entry.cadence, entry.window
-        ends[key] = entry.end
-        methods = worst.setdefault(key, {})
-        methods[entry.method] = max(entry.rho, methods.get(entry.method, 0.0))
+        windows = worst.setdefault((entry.cadence, entry.end), {})
+        key = entry.window, entry.method
+        windows[key] = max(entry.rho, windows.get(key, 0.0))
     found = []
-    for key, methods in worst.items():
-        stop = local_day(ends[key]).toordinal()
-        found.append(_Charge(ends[key], stop - _DAYS[key[0]], stop, sum(methods.values())))
+    for (cadence, end), windows in worst.items():
+        stop = local_day(end).toordinal()
+        found.append(_Charge(end, stop - _DAYS[cadence], stop, sum(windows.values())))
     return sorted(found)
 
 

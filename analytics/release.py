@@ -9,10 +9,24 @@ from __future__ import annotations
 import math
 from typing import Final, Protocol
 
-from analytics.mechanism import BOUNDS, Draw, Noise, draw, noise
+import numpy as np
+from numpy.typing import NDArray
+
+from analytics.mechanism import BOUNDS, Draw, Noise, draw, draw_reasons, noise, reason_noise
 from analytics.records import CENTI, Scores
 from analytics.release_log import ReleaseLog
-from contracts.release import MEASURED, METHOD_VERSION, WITHHELD_REASON, Area, Cadence, Cell, Metric, Window
+from contracts.reading import Reason
+from contracts.release import (
+    MEASURED,
+    METHOD_VERSION,
+    WITHHELD_REASON,
+    Area,
+    Cadence,
+    Cell,
+    Metric,
+    ReasonCount,
+    Window,
+)
 
 #: The spread between people that a margin assumes, in points: a public constant, not taken from the data.
 SD_PEOPLE: Final = 15.0
@@ -27,18 +41,58 @@ class Mechanism(Protocol):
 
 
 def release(
-    log: ReleaseLog, *, area: Area, window: Window, scores: Scores, mechanism: Mechanism | None = None
+    log: ReleaseLog,
+    *,
+    area: Area,
+    window: Window,
+    scores: Scores,
+    reasons: NDArray[np.int64] | None = None,
+    mechanism: Mechanism | None = None,
 ) -> tuple[Cell, ...]:
-    """Draw, charge and keep the three cells of an area and window, once.
+    """Draw, charge and keep the three cells of an area and window, once; with `reasons` [n] their histogram too.
 
     Raises `release_log.AlreadyReleased` or `budget.InsufficientBudget`; nothing was drawn then.
     """
     constants, noisy = noise(area.cadence), mechanism or draw
-    return log.publish(
+    drawn = log.publish(
         area=area,
         window=window,
-        rho=constants.rho,
-        draw=lambda: cells_of(noisy(scores, area.cadence), constants, area=area, window=window),
+        rho=constants.rho + (0 if reasons is None else reason_noise().rho),
+        draw=lambda: (
+            *cells_of(noisy(scores, area.cadence), constants, area=area, window=window),
+            *(() if reasons is None else counts_of(draw_reasons(reasons), area=area, window=window)),
+        ),
+    )
+    return tuple(figure for figure in drawn if isinstance(figure, Cell))
+
+
+def release_reasons(log: ReleaseLog, *, area: Area, week: Window, reasons: NDArray[np.int64]) -> None:
+    """Draw, charge and keep a week's reasons of a daily area, once. Raises as `release` does."""
+    log.publish(
+        area=area,
+        window=week,
+        rho=reason_noise().rho,
+        draw=lambda: counts_of(draw_reasons(reasons), area=area, window=week),
+    )
+
+
+def counts_of(drawn: tuple[int, ...], *, area: Area, window: Window) -> tuple[ReasonCount, ...]:
+    """The bins of a drawn histogram; each is withheld by its own noisy count."""
+    constants = reason_noise()
+    return tuple(
+        ReasonCount(
+            area=area.code,
+            districts=area.districts,
+            reason=reason,
+            window=window.name,
+            start=window.start,
+            end=window.end,
+            method=METHOD_VERSION,
+            status="published" if count >= constants.threshold else "withheld",
+            people=float(count) if count >= constants.threshold else None,
+            margin=round(Z_95 * constants.sigma, 1) if count >= constants.threshold else None,
+        )
+        for reason, count in zip(Reason, drawn, strict=True)
     )
 
 

@@ -12,6 +12,7 @@ from datetime import date
 from pathlib import Path
 from typing import Final
 
+import msgspec
 from sqlalchemy import Connection, Engine, RowMapping, create_engine, event, insert, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
@@ -19,10 +20,11 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModu
 from analytics.budget import PERIOD_DAYS, PERIOD_S, RHO_CAP, Entry, check, spent
 from analytics.derived import with_derived
 from analytics.plan import Plan
-from analytics.tables import CELLS, CLAIMS, LEDGER, METADATA, PLANS
+from analytics.tables import CELLS, CLAIMS, LEDGER, METADATA, PLANS, REASONS
 from analytics.windows import instant
 from contracts.ports import Fault, UsageFault
-from contracts.release import METHOD_VERSION, Area, Budget, Cadence, Cell, Metric, Window
+from contracts.reading import Reason
+from contracts.release import METHOD_VERSION, Area, Budget, Cadence, Cell, Metric, ReasonCount, Window
 
 #: How long a writer waits for another one before it gives up, in seconds.
 BUSY_S: Final = 30.0
@@ -30,6 +32,9 @@ _NOT_WRITABLE: Final = (
     "the registry cannot be opened or written: check WIJKPOLS_REGISTRY_URL, that its folder may be written to, "
     "and that the database is up"
 )
+
+
+Figure = Cell | ReasonCount
 
 
 class AlreadyReleased(Exception):
@@ -77,8 +82,8 @@ class ReleaseLog:
             raise Fault(_NOT_WRITABLE) from fault
 
     def publish(
-        self, *, area: Area, window: Window, rho: float, draw: Callable[[], Sequence[Cell]]
-    ) -> tuple[Cell, ...]:
+        self, *, area: Area, window: Window, rho: float, draw: Callable[[], Sequence[Figure]]
+    ) -> tuple[Figure, ...]:
         """Claim the key, charge the budget, draw once and keep the result: all of it, or nothing.
 
         Raises AlreadyReleased or `budget.InsufficientBudget`; `draw` has not been called then.
@@ -95,12 +100,28 @@ class ReleaseLog:
                 connection.execute(insert(CLAIMS), claims)
             except IntegrityError:
                 raise AlreadyReleased(f"{area.code} {window.name}") from None
-            entry = Entry(area.code, window.name, window.cadence, window.end, METHOD_VERSION, rho)
+            entry = Entry(area.code, window.name, area.cadence, window.end, METHOD_VERSION, rho)
             check(self._ledger(connection, around=window.end), entry)
-            cells = tuple(draw())
+            figures = tuple(draw())
             connection.execute(insert(LEDGER), [_ledger_row(entry)])
-            connection.execute(insert(CELLS), [_cell_row(cell) for cell in cells])
-        return cells
+            for table, kind in ((CELLS, Cell), (REASONS, ReasonCount)):
+                rows = [_figure_row(figure) for figure in figures if isinstance(figure, kind)]
+                if rows:
+                    connection.execute(insert(table), rows)
+        return figures
+
+    def reasons(
+        self, *, districts: Collection[str] | None = None, start: int | None = None, end: int | None = None
+    ) -> list[ReasonCount]:
+        """The weeks' reasons, published and withheld, of weeks that begin in [start, end), in order of time."""
+        query = select(REASONS).order_by(REASONS.c.start_s, REASONS.c.area, REASONS.c.id)
+        if start is not None:
+            query = query.where(REASONS.c.start_s >= start)
+        if end is not None:
+            query = query.where(REASONS.c.start_s < end)
+        with self._engine.connect() as connection:
+            found = [_reason(row) for row in connection.execute(query).mappings()]
+        return [count for count in found if districts is None or not set(districts).isdisjoint(count.districts)]
 
     def cells(
         self,
@@ -240,21 +261,26 @@ def _ledger_row(entry: Entry) -> dict[str, object]:
     }
 
 
-def _cell_row(cell: Cell) -> dict[str, object]:
-    return {
-        "area": cell.area,
-        "districts": "+".join(cell.districts),
-        "metric": cell.metric,
-        "window": cell.window,
-        "start_s": cell.start,
-        "end_s": cell.end,
-        "method": cell.method,
-        "status": cell.status,
-        "value": cell.value,
-        "margin": cell.margin,
-        "participants": cell.participants,
-        "reason": cell.reason,
-    }
+def _figure_row(figure: Figure) -> dict[str, object]:
+    row = msgspec.structs.asdict(figure)
+    row["districts"] = "+".join(figure.districts)
+    row["start_s"], row["end_s"] = row.pop("start"), row.pop("end")
+    return row
+
+
+def _reason(row: RowMapping) -> ReasonCount:
+    return ReasonCount(
+        area=row["area"],
+        districts=tuple(row["districts"].split("+")),
+        reason=Reason(row["reason"]),
+        window=row["window"],
+        start=int(row["start_s"]),
+        end=int(row["end_s"]),
+        method=row["method"],
+        status=row["status"],
+        people=row["people"],
+        margin=row["margin"],
+    )
 
 
 def _cell(row: RowMapping) -> Cell:

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from analytics.mechanism import PARTICIPANTS_MIN, Draw, Noise, draw, noise
+from analytics.mechanism import PARTICIPANTS_MIN, Draw, Noise, draw, noise, reason_noise
 from analytics.records import CENTI, Scores
 from analytics.release import Mechanism, cells_of, margin_of, release
 from analytics.release_log import AlreadyReleased, ReleaseLog, open_engine
@@ -29,8 +29,9 @@ _WINDOW: Final = day_window(MONDAY)
 
 
 def small_cells(draws: int) -> Verdict:
-    """0, 1 and 10 people: withheld, in one shape. The chance from the noise's exact distribution, and by drawing."""
-    measured = max(chance_published(noise(cadence), n) for cadence in Cadence for n in (0, 1, 10))
+    """0, 1 and 10 people in a cell or a bin: the chance by the noise's exact distribution, the shape by drawing."""
+    bin_ = noise(Cadence.WEEKLY)._replace(sigma_count=reason_noise().sigma, threshold=reason_noise().threshold)
+    measured = max(chance_published(c, n) for c in (*map(noise, Cadence), bin_) for n in (0, 1, 10))
     if _looks(draw, draws) != 1:
         measured = 1.0
     bare = max(chance_published(noise(c)._replace(threshold=PARTICIPANTS_MIN), 10) for c in Cadence)

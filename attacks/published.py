@@ -21,7 +21,7 @@ from analytics.release_log import ReleaseLog
 from attacks.city import City
 from attacks.verdict import Verdict, judge
 from contracts.ports import TIMEZONE, Fault
-from contracts.release import Area, Budget, Cadence, Cell, Metric, Window
+from contracts.release import Area, Budget, Cadence, Cell, Metric, ReasonCount, Window
 
 _INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)?")
 _MEASURED: Final = ("area", "metric", "window", "method")
@@ -62,6 +62,12 @@ class FreshNoise:
         if self._late is not None:
             return [msgspec.structs.replace(cell, end=self._late) for cell in held]
         return [self._again(cell) for cell in held]
+
+    def reasons(
+        self, *, districts: Collection[str] | None = None, start: int | None = None, end: int | None = None
+    ) -> list[ReasonCount]:
+        """See `api.sources.ReleaseSource`."""
+        return self._log.reasons(districts=districts, start=start, end=end)
 
     def budget(self, now: float) -> Budget:
         """See `api.sources.ReleaseSource`."""
@@ -139,7 +145,13 @@ def _clock_readings(url: str) -> int:
     found: set[str] = set()
     zone = ZoneInfo(TIMEZONE)
     with httpx.Client(base_url=url, timeout=_TIMEOUT_S, trust_env=False) as http:
-        for path in ("/v1/releases?limit=10000", "/v1/releases?format=csv&limit=10000", "/v1/budget", "/v1/districts"):
+        for path in (
+            "/v1/releases?limit=10000",
+            "/v1/releases?format=csv&limit=10000",
+            "/v1/budget",
+            "/v1/districts",
+            "/v1/reasons",
+        ):
             answer = _ask(http, path)
             found |= {name for name in _CLOCK_HEADERS if name in answer.headers}
             for text in _INSTANT.findall(answer.text):

@@ -98,7 +98,7 @@ def dies_in_the_transaction(url: str, moment: str) -> None:
         # A release whose process is gone after the draw and the inserts, and before the commit.
         from analytics import release_log
 
-        release_log._cell_row = lambda _: os._exit(9)
+        release_log._figure_row = lambda _: os._exit(9)
         release(log, area=AREA, window=day_window(MONDAY), scores=PEOPLE)
     log.publish(area=AREA, window=day_window(MONDAY), rho=0.04, draw=draw)
 
@@ -189,6 +189,11 @@ def test_a_plan_of_days_and_weeks_stays_below_the_cap_for_ever():
     weekly = [entry(7 * week, 0.2, cadence=Cadence.WEEKLY) for week in range(28)]
     assert budget.spent(daily) <= 31 * 0.04 + 1e-9
     assert budget.spent(weekly) <= 5 * 0.2 + 1e-9
+    # Somebody may be in a week with its reasons and then, for 30 days, in a daily area with the reasons of its weeks.
+    both = [entry(7 * week, 0.22, cadence=Cadence.WEEKLY) for week in range(28)]
+    days = [*daily, *(entry(7 * week + 6, 0.02)._replace(window=f"week {week}") for week in range(28))]
+    assert max(budget.spent(days), budget.spent(both)) <= 1.34 + 1e-9
+    assert 1.4 < budget.spent([*days, *both]) <= budget.RHO_CAP + 1e-9
     for request in (entry(200, 0.04), entry(196, 0.2, cadence=Cadence.WEEKLY), entry(100, 0.04, area="WK034499")):
         budget.check([*daily, *weekly], request)
 
