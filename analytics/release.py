@@ -6,31 +6,20 @@ reason, and costs the same budget: the noisy count decides, and the exact one is
 
 from __future__ import annotations
 
-import math
-from typing import Final, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.mechanism import BOUNDS, Draw, Noise, draw, draw_reasons, noise, reason_noise
-from analytics.records import CENTI, Scores
-from analytics.release_log import ReleaseLog
-from contracts.reading import Reason
-from contracts.release import (
-    MEASURED,
-    METHOD_VERSION,
-    WITHHELD_REASON,
-    Area,
-    Cadence,
-    Cell,
-    Metric,
-    ReasonCount,
-    Window,
-)
-
-#: The spread between people that a margin assumes, in points: a public constant, not taken from the data.
-SD_PEOPLE: Final = 15.0
-Z_95: Final = 1.96
+from analytics.figures import cells_of as cells_of
+from analytics.figures import counts_of as counts_of
+from analytics.figures import margin_of as margin_of
+from analytics.figures import value_of as value_of
+from analytics.leaf import Leaf
+from analytics.mechanism import Draw, draw, draw_reasons, noise, reason_noise
+from analytics.records import Scores
+from analytics.release_log import Figure, ReleaseLog
+from contracts.release import METHOD_VERSION, Area, Cadence, Cell, Window
 
 
 class Mechanism(Protocol):
@@ -54,16 +43,30 @@ def release(
     Raises `release_log.AlreadyReleased` or `budget.InsufficientBudget`; nothing was drawn then.
     """
     constants, noisy = noise(area.cadence), mechanism or draw
-    drawn = log.publish(
-        area=area,
-        window=window,
-        rho=constants.rho + (0 if reasons is None else reason_noise().rho),
-        draw=lambda: (
-            *cells_of(noisy(scores, area.cadence), constants, area=area, window=window),
-            *(() if reasons is None else counts_of(draw_reasons(reasons), area=area, window=window)),
-        ),
-    )
-    return tuple(figure for figure in drawn if isinstance(figure, Cell))
+
+    def figures() -> tuple[Figure, ...]:
+        drawn = noisy(scores, area.cadence)
+        cells = cells_of(drawn, constants, area=area, window=window)
+        kept = Leaf(
+            area=area.code,
+            districts=area.districts,
+            cadence=area.cadence,
+            window=window.name,
+            start=window.start,
+            end=window.end,
+            method=METHOD_VERSION,
+            status=cells[0].status,
+            participants=drawn.participants,
+            safe=drawn.sums[0],
+            calm=drawn.sums[1],
+            happy=drawn.sums[2],
+        )
+        bins = () if reasons is None else counts_of(draw_reasons(reasons), area=area, window=window)
+        return *cells, kept, *bins
+
+    rho = constants.rho + (0 if reasons is None else reason_noise().rho)
+    released = log.publish(area=area, window=window, rho=rho, draw=figures)
+    return tuple(figure for figure in released if isinstance(figure, Cell))
 
 
 def release_reasons(log: ReleaseLog, *, area: Area, week: Window, reasons: NDArray[np.int64]) -> None:
@@ -74,64 +77,3 @@ def release_reasons(log: ReleaseLog, *, area: Area, week: Window, reasons: NDArr
         rho=reason_noise().rho,
         draw=lambda: counts_of(draw_reasons(reasons), area=area, window=week),
     )
-
-
-def counts_of(drawn: tuple[int, ...], *, area: Area, window: Window) -> tuple[ReasonCount, ...]:
-    """The bins of a drawn histogram; each is withheld by its own noisy count."""
-    constants = reason_noise()
-    return tuple(
-        ReasonCount(
-            area=area.code,
-            districts=area.districts,
-            reason=reason,
-            window=window.name,
-            start=window.start,
-            end=window.end,
-            method=METHOD_VERSION,
-            status="published" if count >= constants.threshold else "withheld",
-            people=float(count) if count >= constants.threshold else None,
-            margin=round(Z_95 * constants.sigma, 1) if count >= constants.threshold else None,
-        )
-        for reason, count in zip(Reason, drawn, strict=True)
-    )
-
-
-def cells_of(drawn: Draw, constants: Noise, *, area: Area, window: Window) -> tuple[Cell, ...]:
-    """The cells of a draw: arithmetic on what is private already."""
-    shown = drawn.participants >= constants.threshold
-    values = [(m, value_of(total, drawn.participants, m)) for m, total in zip(MEASURED, drawn.sums, strict=True)]
-    return tuple(
-        Cell(
-            area=area.code,
-            districts=area.districts,
-            metric=metric,
-            window=window.name,
-            start=window.start,
-            end=window.end,
-            method=METHOD_VERSION,
-            status="published" if shown else "withheld",
-            value=value if shown else None,
-            margin=margin_of(value, drawn.participants, constants, metric) if shown else None,
-            participants=float(drawn.participants) if shown else None,
-            reason=None if shown else WITHHELD_REASON,
-        )
-        for metric, value in values
-    )
-
-
-def value_of(total: int, count: int, metric: Metric) -> float:
-    """The mean in points: noisy sum / max(noisy count, 1) + centre, clamped to the metric's public bounds."""
-    bounds = BOUNDS[metric]
-    return round(min(max(total / max(count, 1) + bounds.centre, bounds.low), bounds.high) / CENTI, 2)
-
-
-def margin_of(value: float, count: int, constants: Noise, metric: Metric) -> float:
-    """Half the width of the 95 % interval, in points: 1.96·sqrt(σ²/n̂² + 15²/n̂).
-
-    σ² is the noise in the numerator: the sum's own, and the count's, which enters by how far the value lies from
-    the centre (the first-order variance of a quotient). It leaves out who chose to take part.
-    """
-    n = max(count, 1)
-    sum_part = constants.sigma_sum / CENTI
-    count_part = (value - BOUNDS[metric].centre / CENTI) * constants.sigma_count
-    return round(Z_95 * math.sqrt((sum_part**2 + count_part**2) / n**2 + SD_PEOPLE**2 / n), 2)

@@ -19,8 +19,10 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModu
 
 from analytics.budget import PERIOD_DAYS, PERIOD_S, RHO_CAP, Entry, check, spent
 from analytics.derived import with_derived
+from analytics.leaf import Leaf
 from analytics.plan import Plan
-from analytics.tables import CELLS, CLAIMS, LEDGER, METADATA, PLANS, REASONS
+from analytics.tables import CELLS, CLAIMS, LEAVES, LEDGER, METADATA, PLANS, REASONS
+from analytics.totals import totals
 from analytics.windows import instant
 from contracts.ports import Fault, UsageFault
 from contracts.reading import Reason
@@ -34,7 +36,7 @@ _NOT_WRITABLE: Final = (
 )
 
 
-Figure = Cell | ReasonCount
+Figure = Cell | ReasonCount | Leaf
 
 
 class AlreadyReleased(Exception):
@@ -104,7 +106,7 @@ class ReleaseLog:
             check(self._ledger(connection, around=window.end), entry)
             figures = tuple(draw())
             connection.execute(insert(LEDGER), [_ledger_row(entry)])
-            for table, kind in ((CELLS, Cell), (REASONS, ReasonCount)):
+            for table, kind in ((CELLS, Cell), (LEAVES, Leaf), (REASONS, ReasonCount)):
                 rows = [_figure_row(figure) for figure in figures if isinstance(figure, kind)]
                 if rows:
                     connection.execute(insert(table), rows)
@@ -148,6 +150,21 @@ class ReleaseLog:
         if derived:
             found = with_derived(found)
         return [cell for cell in found if metrics is None or cell.metric in metrics]
+
+    def totals(self, *, start: int | None = None, end: int | None = None) -> list[Cell]:
+        """The city's cells of complete weeks that begin in [start, end), with the derived ones, in order of time."""
+        found = totals(self.leaves(start=start, end=end), self.plans())
+        return with_derived(cell for cell in found if end is None or cell.start < end)
+
+    def leaves(self, *, start: int | None = None, end: int | None = None) -> list[Leaf]:
+        """What was drawn, for the totals of weeks that begin in [start, end). Not for showing."""
+        query = select(LEAVES).order_by(LEAVES.c.id)
+        if start is not None:
+            query = query.where(LEAVES.c.start_s >= start)
+        if end is not None:  # a week's last day begins six days after the week does
+            query = query.where(LEAVES.c.start_s < end + 7 * 86_400)
+        with self._engine.connect() as connection:
+            return [_leaf(row) for row in connection.execute(query).mappings()]
 
     def released(self) -> set[tuple[str, str]]:
         """(district, window name) of all that has had its draw, by any version of the method."""
@@ -266,6 +283,23 @@ def _figure_row(figure: Figure) -> dict[str, object]:
     row["districts"] = "+".join(figure.districts)
     row["start_s"], row["end_s"] = row.pop("start"), row.pop("end")
     return row
+
+
+def _leaf(row: RowMapping) -> Leaf:
+    return Leaf(
+        area=row["area"],
+        districts=tuple(row["districts"].split("+")),
+        cadence=Cadence(row["cadence"]),
+        window=row["window"],
+        start=int(row["start_s"]),
+        end=int(row["end_s"]),
+        method=row["method"],
+        status=row["status"],
+        participants=int(row["participants"]),
+        safe=int(row["safe"]),
+        calm=int(row["calm"]),
+        happy=int(row["happy"]),
+    )
 
 
 def _reason(row: RowMapping) -> ReasonCount:

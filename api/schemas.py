@@ -161,6 +161,12 @@ class ReasonPage(Schema):
     reasons: list[ReasonOut] = Field(description="One line per area, week and reason.")
 
 
+class TotalPage(Schema):
+    """The city's figures of one week or several, oldest first."""
+
+    totals: list[CellOut] = Field(description="`area` is `city`; `districts` are those that are in the mean.")
+
+
 # Openness
 
 

@@ -30,6 +30,9 @@ class ReleaseSource(Protocol):
     ) -> list[ReasonCount]:
         """The reasons of weeks that begin in [start, end), unix seconds."""
 
+    def totals(self, *, start: int | None = None, end: int | None = None) -> list[Cell]:
+        """The city's figures of weeks that begin in [start, end), unix seconds."""
+
     def budget(self, now: float) -> Budget:
         """What was spent in the days before `now` (unix seconds), and the cap."""
 

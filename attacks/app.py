@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from attacks.cells import homogeneity, merges, small_cells, withdrawal
+from attacks.cells import homogeneity, merges, over_totals, small_cells, withdrawal
 from attacks.city import City
 from attacks.distinguish import membership, value_change
 from attacks.published import averaging, timestamps
@@ -26,6 +26,7 @@ RUNS_LONG: Final = 250_000
 _RUNS_MIN: Final = 1_000
 _REQUESTS: Final = {False: 108, True: 1_000}
 _REPEATS: Final = {False: 4, True: 20}
+_CITIES: Final = {False: 3, True: 50}
 _DRAWS: Final = {False: 100, True: 5_000}
 
 
@@ -67,6 +68,7 @@ def attack_all(*, runs: int = RUNS_SHORT, long: bool = False, url: str | None = 
             yield msgspec.structs.replace(timestamps(city, url=url), attack=f"timestamps at {url}")
         yield withdrawal(city)
     yield merges()
+    yield over_totals(_CITIES[long])
     yield small_cells(_DRAWS[long])
     yield homogeneity()
     yield membership(runs)

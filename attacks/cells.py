@@ -15,7 +15,8 @@ from analytics.mechanism import PARTICIPANTS_MIN, Draw, Noise, draw, noise, reas
 from analytics.records import CENTI, Scores
 from analytics.release import Mechanism, cells_of, margin_of, release
 from analytics.release_log import AlreadyReleased, ReleaseLog, open_engine
-from analytics.windows import day_window, instant
+from analytics.totals import totals
+from analytics.windows import day_window, instant, week_window
 from attacks.city import DAILY, MONDAY, PEOPLE, SMALL, WEEKLY, City
 from attacks.verdict import Verdict, judge
 from contracts.consent import Cover, Purpose
@@ -121,6 +122,35 @@ def _second_draws(kind: type[ReleaseLog]) -> int:
                 for district in districts:
                     drawn[district] = drawn.get(district, 0) + 1
     return sum(times - 1 for times in drawn.values())
+
+
+def over_totals(cities: int) -> Verdict:
+    """Subtract the released areas from the city's total: what is left must be nothing, or a rest that may be shown."""
+
+    def left(rest_from: float | None) -> float:
+        return max(_left_over(rest_from) for _ in range(cities))
+
+    return judge(
+        "differencing over totals",
+        measured=left(None),
+        limit=0,
+        mutants={"withheld areas are in the total, however few": left(-math.inf)},
+    )
+
+
+def _left_over(rest_from: float | None) -> float:
+    """People that a total tells of beside its released areas, in a week of one large and two small areas."""
+    week = week_window(MONDAY)
+    areas = tuple(Area(code=code, districts=(code,), cadence=Cadence.WEEKLY) for code in (DAILY, WEEKLY, SMALL))
+    with tempfile.TemporaryDirectory(prefix="wijkpols-attack-") as folder:
+        log = ReleaseLog(open_engine(f"sqlite:///{folder}/registry.sqlite"))
+        log.set_plan(areas, holds_from=MONDAY)
+        for area, people in zip(areas, (100, 4, 3), strict=True):
+            release(log, area=area, window=week, scores=_town(people, 0))
+        cells = log.cells(derived=False)
+        found = totals(log.leaves(), log.plans(), rest_from=rest_from)
+    shown = sum(cell.participants or 0 for cell in cells if cell.metric == "safe")
+    return max(abs((cell.participants or 0) - shown) + (set(cell.districts) != {DAILY}) for cell in found)
 
 
 class _StaleConsents:

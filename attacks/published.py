@@ -69,6 +69,10 @@ class FreshNoise:
         """See `api.sources.ReleaseSource`."""
         return self._log.reasons(districts=districts, start=start, end=end)
 
+    def totals(self, *, start: int | None = None, end: int | None = None) -> list[Cell]:
+        """See `api.sources.ReleaseSource`."""
+        return self._log.totals(start=start, end=end)
+
     def budget(self, now: float) -> Budget:
         """See `api.sources.ReleaseSource`."""
         return self._log.budget(now)

@@ -41,6 +41,7 @@ class MemoryReleases:
         self.areas = plan
         self.spent = spent
         self.counted: list[ReasonCount] = []
+        self.summed: list[Cell] = []
 
     def cells(
         self,
@@ -71,6 +72,9 @@ class MemoryReleases:
             and (start is None or r.start >= start)
             and (end is None or r.start < end)
         ]
+
+    def totals(self, *, start: int | None = None, end: int | None = None) -> list[Cell]:
+        return [c for c in self.summed if (start is None or c.start >= start) and (end is None or c.start < end)]
 
     def budget(self, now: float) -> Budget:
         assert now > 0

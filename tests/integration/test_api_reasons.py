@@ -7,11 +7,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from api_support import ManualClock, MemoryReleases, midnight, registry_for, serving, settings_for
+from api_support import ManualClock, MemoryReleases, cell, midnight, registry_for, serving, settings_for
 
 from api.app import create_app
 from contracts.reading import Reason
-from contracts.release import METHOD_VERSION, ReasonCount
+from contracts.release import METHOD_VERSION, Area, Cadence, ReasonCount
 
 MONDAY = date(2026, 11, 16)
 
@@ -35,6 +35,8 @@ def counted(code: str, people: float | None) -> ReasonCount:
 def client(tmp_path: Path):
     registry, source = registry_for(tmp_path), MemoryReleases()
     source.counted = [counted("WK034401", 61.0), counted("WK034402", None)]
+    city = Area(code="city", districts=("WK034401", "WK034403"), cadence=Cadence.WEEKLY)
+    source.summed = [cell(city, "safe", MONDAY, 71.2)]
     app = create_app(
         ledger=registry.ledger,
         releases=source,
@@ -61,3 +63,14 @@ def test_reasons_can_be_asked_for_a_district_and_from_a_day(client: httpx.Client
     assert len(client.get("/v1/reasons", params={"district": "WK034401"}).json()["reasons"]) == 1
     assert client.get("/v1/reasons", params={"from": "2026-11-17"}).json()["reasons"] == []
     assert client.get("/v1/reasons", params={"from": "9999-12-31"}).status_code == 400
+
+
+def test_the_citys_week_says_which_districts_are_in_it(client: httpx.Client):
+    (total,) = client.get("/v1/totals").json()["totals"]
+    assert (total["area"], total["districts"], total["window"], total["value"]) == (
+        "city",
+        ["WK034401", "WK034403"],
+        "2026-W47",
+        71.2,
+    )
+    assert client.get("/v1/totals", params={"from": "2026-11-17"}).json()["totals"] == []
