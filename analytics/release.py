@@ -11,6 +11,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from analytics.figures import SD_PEOPLE as SD_PEOPLE
+from analytics.figures import Z_95 as Z_95
 from analytics.figures import cells_of as cells_of
 from analytics.figures import counts_of as counts_of
 from analytics.figures import margin_of as margin_of

@@ -16,9 +16,9 @@ from contracts.ports import UsageFault
 from contracts.release import Cadence
 
 WANTED = {
-    "averaging", "timestamps", "withdrawal", "differencing over merges", "differencing over totals", "small cells", "homogeneity",
-    "membership",
-    "value change", "reconstruction of 60 volunteers, 26 weeks", "reconstruction of 60 volunteers, 180 days",
+    "averaging", "timestamps", "withdrawal", "differencing over merges", "differencing over totals", "small cells",
+    "homogeneity", "membership", "value change", "reconstruction of 60 volunteers, 26 weeks",
+    "reconstruction of 60 volunteers, 180 days",
 }  # fmt: skip
 
 
