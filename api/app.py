@@ -23,7 +23,7 @@ from starlette.responses import JSONResponse, Response
 
 from analytics.release_log import ReleaseLog
 from api.access_log import AccessLog
-from api.citizen import district_routes, openness_routes, page_routes, release_routes
+from api.citizen import district_routes, openness_routes, page_routes, reason_routes, release_routes
 from api.consent_publisher import ConsentPublisher
 from api.districts import Districts
 from api.http_headers import CommonHeaders, is_api_path
@@ -204,7 +204,7 @@ def run(args: argparse.Namespace) -> int:
 def _api(parts: Parts) -> FastAPI:
     api = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     api.state.parts = parts
-    for module in (district_routes, release_routes, openness_routes, volunteer_routes):
+    for module in (district_routes, release_routes, reason_routes, openness_routes, volunteer_routes):
         api.include_router(module.router)
     document = describe(api, parts.settings)
 
