@@ -15,7 +15,7 @@ from bumble.host import DataPacketQueue, Host
 
 from firmware_sim import profile
 from firmware_sim.air import AirController, AirLink
-from firmware_sim.profile import PERSONAL, Kind
+from firmware_sim.profile import PERSONAL, STORED, Kind
 
 ADVERTISING_MS: Final = 100.0
 #: Packets that may be on their way before a sender must wait; the controller itself holds 64.
@@ -54,7 +54,7 @@ class Peripheral:
             ),
             host=Host(self._controller, self._controller),
         )
-        self._characteristics = {kind: _characteristic(kind, read) for kind in Kind}
+        self._characteristics = {kind: _characteristic(kind, read) for kind in Kind if kind not in STORED}
         self._device.add_services(_services(self._characteristics, serial))
         self._handles = {kind: c.handle for kind, c in self._characteristics.items()}
         self._connection: Connection | None = None
@@ -91,7 +91,7 @@ class Peripheral:
     @property
     def personal_subscriptions(self) -> int:
         """How many personal characteristics the central subscribed to."""
-        return sum(self._handles[kind] in self._subscribed for kind in PERSONAL)
+        return sum(self._handles.get(kind) in self._subscribed for kind in PERSONAL)
 
     def subscribed(self, kind: Kind) -> bool:
         """Whether the central subscribed to this characteristic."""
