@@ -172,7 +172,7 @@ class Peripheral:
         memory = self._memory
         if memory is None:
             return {kind: _characteristic(kind, read) for kind in Kind if kind not in STORED}
-        write: dict[Kind, Callable[[bytes], None]] = {
+        write: dict[Kind, Callable[[bytes], Any]] = {
             Kind.CURRENT_TIME: memory.write_time,
             Kind.RACP: lambda value: memory.write_request(value, self),
         }
@@ -255,7 +255,7 @@ class Peripheral:
 
 
 def _characteristic(
-    kind: Kind, read: Callable[[Kind], bytes], write: Callable[[bytes], None] | None = None
+    kind: Kind, read: Callable[[Kind], bytes], write: Callable[[bytes], Any] | None = None
 ) -> Characteristic[bytes]:
     if kind in (Kind.TEMPERATURE, Kind.CURRENT_TIME, Kind.BATTERY):
         properties = _READ | _NOTIFY

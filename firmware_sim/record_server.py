@@ -39,6 +39,8 @@ class RecordServer:
         self._abort = False
         self._procedure: asyncio.Task[None] | None = None
         self._aborting: asyncio.Task[None] | None = None
+        self._answering: asyncio.Task[None] | None = None  # its answer is under way
+        self._waiting = False  # a request waits for that
         self._deleted = asyncio.Event()
         self.records_sent = 0
 
@@ -72,12 +74,21 @@ class RecordServer:
             raise att.ATT_Error(_DATA_FIELD_IGNORED)
         self._set_clock(at + fraction / 256)
 
-    def write_request(self, value: bytes, peripheral: Peripheral) -> None:
-        """The Record Access Control Point: start what is asked for; its answer comes as an indication."""
+    async def write_request(self, value: bytes, peripheral: Peripheral) -> None:
+        """The Record Access Control Point: start what is asked for; its answer comes as an indication.
+
+        A central may write again as soon as it has seen an answer: its confirmation is waited for, by one at a time.
+        """
         if not all(peripheral.subscribed(kind) for kind in STORED):
             raise att.ATT_Error(att.ErrorCode.CCCD_IMPROPERLY_CONFIGURED)
         asked = racp.parse(value)
         aborts = isinstance(asked, Request) and asked.op is Op.ABORT
+        if self._answering is not None and not self._waiting:
+            self._waiting = True
+            try:
+                await asyncio.wait((self._answering,))
+            finally:
+                self._waiting = False
         if _runs(self._aborting) or (_runs(self._procedure) and not aborts):
             raise att.ATT_Error(att.ErrorCode.PROCEDURE_ALREADY_IN_PROGRESS)
         work = self._run(asked, peripheral)
@@ -105,8 +116,13 @@ class RecordServer:
 
     async def _run(self, asked: Request | Refusal, peripheral: Peripheral) -> None:
         answer = await self._answer(asked, peripheral)
-        if answer is not None:
+        if answer is None:
+            return
+        self._answering = asyncio.current_task()
+        try:
             await peripheral.indicate(Kind.RACP, answer)
+        finally:
+            self._answering = None
 
     async def _answer(self, asked: Request | Refusal, peripheral: Peripheral) -> bytes | None:
         if isinstance(asked, Refusal):
