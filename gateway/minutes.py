@@ -100,6 +100,11 @@ class MinuteBuilder:
         self._dropped.clear()
         return tables, dropped
 
+    @property
+    def closed_before(self) -> int:
+        """Minutes before this one (unix seconds) are closed; 0 when none was heard yet."""
+        return self._next
+
     def flush(self) -> None:
         """Close all open minutes: the band is gone."""
         if self._open:
