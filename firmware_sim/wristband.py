@@ -93,6 +93,11 @@ class Wristband:
         """How many UTC minutes the band measures in."""
         return sum(minutes_touched(start, end) for start, end in self._spans)
 
+    @property
+    def records_held(self) -> int:
+        """How many records the memory holds; 0 without a memory."""
+        return self._log.count() if self._log is not None else 0
+
     async def run(self) -> None:
         """Play the source to its end; the peripheral must be on the air."""
         if self._log is None:

@@ -217,7 +217,7 @@ class _Memory:
     def finish(self, asked_at: float | None) -> None:
         """The report is over. `asked_at`: when it was asked for, if it was complete: minutes over by then are whole."""
         if asked_at is not None:
-            self._builder.time(asked_at)
+            self._builder.over(asked_at)
         self._store()
 
     def _store(self) -> None:

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from api_support import ManualClock, registry_for, serving, settings_for, utrecht
-from conftest import require_program
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from api.app import build
+from tests.api_support import ManualClock, registry_for, serving, settings_for, utrecht
+from tests.servers import require_program
 
 PATHS = ("/", "/wijken", "/wijken?metric=wellbeing", "/wijken/WK034401", "/wijken/WK034410", "/toestemming", "/nergens")
 

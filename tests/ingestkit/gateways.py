@@ -15,8 +15,8 @@ from contracts import wire
 from contracts.broker_url import BrokerAddress
 from contracts.consent import ConsentMessage
 from contracts.reading import Reading, SelfReport
-from tests.conftest import Broker
 from tests.ingestkit.people import WEST, token
+from tests.servers import Broker
 
 
 class Town:
@@ -73,6 +73,10 @@ class Town:
         ]
         for info in infos:
             info.wait_for_publish(20)
+
+    def forget_bands(self) -> None:
+        """Do not clear the consents at the end."""
+        self._bands.clear()
 
     def send(self, *readings: Reading, reports: tuple[SelfReport, ...] = (), district: str = WEST) -> None:
         """Several a message, as a gateway does; does not wait for the broker."""
