@@ -153,10 +153,7 @@ class Publisher:
     def _make_client(self, gateway: str, district: str) -> mqtt.Client:
         client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=f"wijkpols-gateway-{gateway}", protocol=mqtt.MQTTv5)
         client.enable_logger(logging.getLogger(f"{__name__}.paho"))
-        if self._broker.username is not None:
-            client.username_pw_set(self._broker.username, self._broker.password)
-        if self._broker.tls:
-            client.tls_set()
+        self._broker.secure(client)
         client.reconnect_delay_set(min_delay=1, max_delay=60)
         client.max_inflight_messages = IN_FLIGHT_MAX + 1
         client.suppress_exceptions = True  # paho logs an error of a callback, and its thread lives on
