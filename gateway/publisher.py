@@ -6,9 +6,10 @@ too early on a slow line, and is safe: a row whose consent is not known is held 
 They are read with QoS 0, since rumqttd gives a QoS 1 subscription only the first 100 of them (docs/adr/0004), and the
 subscription is then raised to QoS 1 for the changes, without having it all sent again (MQTT 5, 3.8.3.1).
 
-Out: the outbox's rows, oldest first, a bounded number in flight, each removed when its PUBACK is here; and the
-gateway's status, retained, with `online` false as last will. Connecting, waiting longer each time, and sending again
-what was in flight are paho's; only one thread (`_pump`) of ours publishes and removes.
+Out: the outbox's rows, oldest first, a bounded number in flight, each removed when its PUBACK is here, and sent again
+when the connection breaks soon after (`gateway/lately.py`); and the gateway's status, retained, with `online` false as
+last will. Connecting, waiting longer each time, and sending again what was in flight are paho's; only one thread
+(`_pump`) of ours publishes and removes.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from contracts import wire
 from contracts.broker_url import BrokerAddress
 from contracts.consent import ConsentMessage
+from gateway.lately import Lately
 from gateway.outbox import Outbox, Row
 
 IN_FLIGHT_MAX: Final = 200
@@ -84,6 +86,7 @@ class Publisher:
         self._rescan = False
         self._room = 1
         self._failure = ""
+        self._lately = Lately()
         # The pump's own.
         self._in_flight: dict[int, Row] = {}
         self._sent_seqs: set[int] = set()
@@ -124,6 +127,10 @@ class Publisher:
         """A consent changed: rows that were held back may go now."""
         self._rescan = True
         self._wake.set()
+
+    def forget(self, pseudonym: str) -> None:
+        """A consent changed: nothing of this wearer that was acknowledged is sent again."""
+        self._lately.forget(pseudonym)
 
     @property
     def synced(self) -> bool:
@@ -231,6 +238,8 @@ class Publisher:
         _props: Properties | None,
     ) -> None:
         was, self._connected = self._connected, False
+        if not self._stopping:
+            self._lately.lost(time.monotonic())
         self._wake.set()
         if was and not self._stopping:
             hint = ": another gateway has this name" if code.getName() == "Session taken over" else ""
@@ -287,7 +296,7 @@ class Publisher:
 
     def _settle(self) -> None:
         """Remove what is acknowledged, all of it in one transaction."""
-        done: list[int] = []
+        done: list[Row] = []
         while self._acks:
             mid, refused = self._acks.popleft()
             row = self._in_flight.pop(mid, None)
@@ -299,26 +308,36 @@ class Publisher:
                 self._refused_until = time.monotonic() + REFUSED_WAIT_S
                 self._rescan = True
             else:
-                done.append(row.seq)
+                done.append(row)
         if done:
-            self._on_published(self._outbox.remove(done))
+            self._lately.acknowledged(done, time.monotonic())
+            self._on_published(self._outbox.remove(row.seq for row in done))
 
     def _send(self) -> None:
         if self._rescan:
             self._rescan, self._cursor, self._held_back = False, 0, False
         while (room := self._room - len(self._in_flight)) > 0 and self._connected:
+            again = self._lately.take(room)
+            for row in again:
+                if self._may_send(row.pseudonym) and not self._publish(row):
+                    return
+            if again:
+                continue
             rows = self._outbox.after(self._cursor, room)
             if not rows:
                 return
             for row in rows:
-                if row.seq in self._sent_seqs:
-                    self._cursor = row.seq
-                elif not self._may_send(row.pseudonym):
-                    self._cursor, self._held_back = row.seq, True
-                else:
-                    sent = self._client.publish(self._topic, row.payload, qos=1)
-                    if sent.rc not in (MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_NO_CONN):
-                        return  # paho's own queue is full; NO_CONN is kept by paho for the next connection
-                    self._in_flight[sent.mid] = row
-                    self._sent_seqs.add(row.seq)
-                    self._cursor = row.seq
+                if row.seq not in self._sent_seqs:
+                    if not self._may_send(row.pseudonym):
+                        self._held_back = True
+                    elif not self._publish(row):
+                        return
+                self._cursor = row.seq
+
+    def _publish(self, row: Row) -> bool:
+        sent = self._client.publish(self._topic, row.payload, qos=1)
+        if sent.rc not in (MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_NO_CONN):
+            return False  # paho's own queue is full; NO_CONN is kept by paho for the next connection
+        self._in_flight[sent.mid] = row
+        self._sent_seqs.add(row.seq)
+        return True

@@ -190,6 +190,9 @@ class Uplink:
                 return
             if not changed:
                 return
+            for known in (before, message):
+                if known is not None:
+                    self._publisher.forget(known.pseudonym)
             if message is None:
                 self._tokens.discard(token)
             else:
