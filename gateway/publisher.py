@@ -1,8 +1,10 @@
 """The gateway's one connection to the broker: MQTT 5 by paho, QoS 1, a fixed client id.
 
-In: the retained consents, read anew on each connection before the first send. A broker sends retained messages after
-its SUBACK, and nothing in MQTT marks the last one; they are taken as read when none came for `quiet_s`. That may be
-too early on a slow line, and is safe: a row whose consent is not known is held back, not sent and not thrown away.
+In: the retained consents, read anew on each connection before the first send. Nothing in MQTT marks the last retained
+message, so the gateway publishes its status after the SUBACK and waits until it comes back: brokers keep the order of
+what they send to one client. (A silence of half a second, taken for the end, was once in a busy Mosquitto's middle,
+and the wearers behind it were taken for people without consent.) Where the ACL does not let a gateway read its own
+status, a silence of `quiet_s` must do; what is sent stays safe: a row whose consent is not known is held back.
 They are read with QoS 0, since rumqttd gives a QoS 1 subscription only the first 100 of them (docs/adr/0004), and the
 subscription is then raised to QoS 1 for the changes, without having it all sent again (MQTT 5, 3.8.3.1).
 
@@ -63,7 +65,7 @@ class Publisher:
         on_published: Callable[[int], None],
         housekeep: Callable[[], None],
         status: Callable[[], wire.GatewayStatus],
-        quiet_s: float = 0.5,
+        quiet_s: float = 5.0,
     ) -> None:
         self._broker = broker
         self._topic = wire.readings_topic(district, gateway)
@@ -80,6 +82,8 @@ class Publisher:
         self._connected = False
         self._connections = 0
         self._subscribed = 0  # the connection on which the consents were subscribed to
+        self._marker = b""  # the status that was published after that
+        self._returned = 0  # the connection on which it came back
         self._last_retained = 0.0
         self._seen: set[str] = set()
         self._acks: deque[tuple[int, bool]] = deque()
@@ -194,20 +198,27 @@ class Publisher:
         self._seen = set()
         self._connections += 1
         self._connected = True
-        client.subscribe(wire.CONSENTS_FILTER, qos=0)
+        client.subscribe([(wire.CONSENTS_FILTER, 0), (self._status_topic, 0)])
 
     def _subscribe_answered(
         self, _client: mqtt.Client, _data: object, _mid: int, codes: list[ReasonCode], _properties: Properties | None
     ) -> None:
-        if any(code.is_failure for code in codes):
+        if codes[0].is_failure:
             self._tell("the broker does not let this gateway read the consents, so nothing may be sent: check its ACL")
             return
         if self._subscribed != self._connections:  # the first answer on this connection; the other raises the QoS
             self._last_retained = time.monotonic()
+            self._marker = wire.encode(self._status())
             self._subscribed = self._connections
+            self._client.publish(self._status_topic, self._marker, qos=1, retain=True)
         self._wake.set()
 
     def _message(self, _client: mqtt.Client, _data: object, message: mqtt.MQTTMessage) -> None:
+        if message.topic == self._status_topic:
+            if not message.retain and message.payload == self._marker:
+                self._returned = self._connections
+                self._wake.set()
+            return
         try:
             token = wire.last_part(message.topic)
         except wire.Malformed:
@@ -258,7 +269,7 @@ class Publisher:
     def _pump(self) -> None:
         told = kept_house = time.monotonic()
         while not self._stopping:
-            self._wake.wait(0.5 if self.synced else self._quiet_s / 2)
+            self._wake.wait(0.5 if self.synced else min(0.5, self._quiet_s / 2))
             self._wake.clear()
             now = time.monotonic()
             try:
@@ -287,11 +298,12 @@ class Publisher:
     def _note_sync(self) -> None:
         connection = self._connections
         waiting = self._connected and self._subscribed == connection and self._read != connection
-        if waiting and time.monotonic() - self._last_retained >= self._quiet_s:
+        if waiting and (self._returned == connection or time.monotonic() - self._last_retained >= self._quiet_s):
             self._on_synced(set(self._seen))
             self._rescan = True
             self._read = connection
             self._client.subscribe(wire.CONSENTS_FILTER, options=SubscribeOptions(qos=1, retainHandling=_SEND_NONE))
+            self._client.unsubscribe(self._status_topic)
             self._publish_status()
 
     def _settle(self) -> None:

@@ -50,7 +50,7 @@ class Uplink:
         slots: int = 0,
         version: str = "",
         on_consent: Callable[[str], None] | None = None,
-        quiet_s: float = 0.5,
+        quiet_s: float = 5.0,
         rows_max: int = ROWS_MAX,
         bytes_max: int = BYTES_MAX,
     ) -> None:

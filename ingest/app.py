@@ -19,6 +19,7 @@ from contracts.broker_url import BrokerAddress
 from contracts.ports import Clock, Fault, ReadingStore, StoreUnavailable, SystemClock, UsageFault
 from contracts.wire import valid_gateway_name
 from ingest.consent_feed import ConsentFeed, Withdrawal
+from ingest.duckdb_compact import compact
 from ingest.duckdb_store import DuckDBStore
 from ingest.erasure import Erasures
 from ingest.influx_store import InfluxStore
@@ -147,7 +148,7 @@ class Ingest:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`wijkpols ingest run` and `wijkpols ingest rejects`."""
+    """`wijkpols ingest run`, `compact` and `rejects`."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     take = actions.add_parser("run", help="take readings from the broker into the store, until stopped")
     take.add_argument(
@@ -157,6 +158,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="workers that share the readings (1); InfluxDB: processes",
     )
+    actions.add_parser("compact", help="write a DuckDB file anew, so that no byte of who was erased is left in it")
     rejects = actions.add_parser("rejects", help="print what was not kept, and why")
     rejects.add_argument("--newest", type=int, default=_SHOWN, metavar="N", help=f"malformed messages ({_SHOWN})")
 
@@ -172,6 +174,8 @@ def run(args: argparse.Namespace) -> int:
     settings = IngestSettings()
     if args.action == "rejects":
         return _print_rejects(settings.ingest_rejects, args.newest)
+    if args.action == "compact":
+        return _compact(settings.store_url)
     return _run(settings, args.workers)
 
 
@@ -215,6 +219,17 @@ def _work(names: Sequence[str], settings: IngestSettings, stop: Stop) -> None:
             counters = ingest.counters()
             out.write(f"{name}: stopped after {counters.messages} messages, {counters.readings} readings stored\n")
         out.flush()
+
+
+def _compact(store_url: str) -> int:
+    path = parse_store_url(store_url)
+    if not isinstance(path, Path):
+        raise UsageFault(
+            "only a DuckDB file can be written anew; InfluxDB does so by itself (docs/reference/ingest.md)"
+        )
+    sizes = compact(path)
+    sys.stdout.write(f"{path} is written anew: {sizes.before} bytes before, {sizes.after} now\n")
+    return 0
 
 
 def _print_rejects(path: Path, newest: int) -> int:

@@ -17,7 +17,10 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 LIST = ROOT / "docs" / "explanation" / "mutants.md"
-MUTANT = re.compile(r"^## (?P<name>.+?)\n.*?^`(?P<file>[^`]+)`, fails: `(?P<test>[^`]+)`\n+```diff\n(?P<diff>.*?)^```", re.M | re.S)
+MUTANT = re.compile(
+    r"^## (?P<name>.+?)\n.*?^`(?P<file>[^`]+)`, fails: `(?P<test>[^`]+)`\n+```diff\n(?P<diff>.*?)^```",
+    re.MULTILINE | re.DOTALL,
+)
 FAILED = 1  # pytest's exit code when a test failed; others mean that it could not be run
 TEST_S_MAX = 180
 
@@ -37,8 +40,8 @@ def mutants() -> list[Mutant]:
     found = []
     for match in MUTANT.finditer(LIST.read_text()):
         lines = match["diff"].splitlines(keepends=True)
-        old = "".join(line[1:] for line in lines if line[0] in " -")
-        new = "".join(line[1:] for line in lines if line[0] in " +")
+        old = "".join(line[1:] for line in lines if line[0] in " -").rstrip("\n")
+        new = "".join(line[1:] for line in lines if line[0] in " +").rstrip("\n")
         if (ROOT / match["file"]).read_text().count(old) != 1:
             raise ValueError(f"{match['name']}: its lines are not, or not once, in {match['file']}")
         found.append(Mutant(match["name"], match["file"], match["test"], old, new))

@@ -95,7 +95,7 @@ class Soak:
         self._start_ingest()
         self._stack.callback(self._kill_ingest)
         self._uplink = self._stack.enter_context(
-            Uplink(broker=gateway, gateway=GATEWAY, district=WEST, outbox=self._folder / "outbox", quiet_s=0.2)
+            Uplink(broker=gateway, gateway=GATEWAY, district=WEST, outbox=self._folder / "outbox")
         )
         assert self._uplink.wait_for_consents([token(number) for number in range(self._people)], 30)
 
