@@ -17,7 +17,8 @@ FUNCTION = """
 const parts = msg.topic.split('/');
 msg.payload = msg.payload.readings.map(r => {
     const { pseudonym, minute, ...fields } = r;
-    return { measurement: 'reading', fields, tags: { district: parts[3], pseudonym }, timestamp: new Date(minute * 1000) };
+    const tags = { district: parts[3], pseudonym };
+    return { measurement: 'reading', fields, tags, timestamp: new Date(minute * 1000)};
 });
 return msg;
 """
@@ -40,8 +41,9 @@ def flow(*, broker_port: int, influx_port: int, user: str, password: str, databa
     return [
         {"id": "tab", "type": "tab", "label": "ingest"},
         {
-            "id": "broker", "type": "mqtt-broker", "broker": "127.0.0.1", "port": str(broker_port), "clientid": "nodered",
-            "autoConnect": True, "usetls": False, "protocolVersion": "5", "keepalive": "60", "cleansession": False,
+            "id": "broker", "type": "mqtt-broker", "broker": "127.0.0.1", "port": str(broker_port),
+            "clientid": "nodered", "autoConnect": True, "usetls": False,
+            "protocolVersion": "5", "keepalive": "60", "cleansession": False,
             "sessionExpiry": "86400", "credentials": {},
         },
         {
