@@ -50,7 +50,7 @@ class Uplink:
         slots: int = 0,
         version: str = "",
         on_consent: Callable[[str], None] | None = None,
-        quiet_s: float = 0.5,
+        quiet_s: float = 5.0,
         rows_max: int = ROWS_MAX,
         bytes_max: int = BYTES_MAX,
     ) -> None:
@@ -223,6 +223,9 @@ class Uplink:
                 return
             if not changed:
                 return
+            for known in (before, message):
+                if known is not None:
+                    self._publisher.forget(known.pseudonym)
             if message is None:
                 self._tokens.discard(token)
             else:
