@@ -24,6 +24,7 @@ from starlette.responses import JSONResponse, Response
 from analytics.release_log import ReleaseLog
 from api.access_log import AccessLog
 from api.accounts import Accounts
+from api.bands import Bands
 from api.citizen import district_routes, openness_routes, page_routes, release_routes
 from api.consent_publisher import ConsentPublisher
 from api.districts import Districts
@@ -104,15 +105,17 @@ class Registry:
         self.districts = Districts(self.engine)
         self.access_log = AccessLog(self.engine, clock=clock)
         self.outbox = ConsentOutbox(self.engine)
+        key = band_key(settings.band_key.get_secret_value())
         self.ledger = Ledger(
             self.engine,
             clock=clock,
-            band_key=band_key(settings.band_key.get_secret_value()),
+            band_key=key,
             notices=self.notices,
             known_district=self.districts.known,
             controller=settings.controller_name,
             public_url=settings.public_url,
         )
+        self.bands = Bands(self.ledger, band_key=key)
 
     def publisher(self, broker_url: str) -> ConsentPublisher | None:
         """A publisher for this registry, to be entered; None when no broker is named."""

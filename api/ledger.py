@@ -24,7 +24,14 @@ from api import chain, last_words, records
 from api.notices import Language, Notices
 from api.outbox import message_out_of
 from api.records import ConsentRecord, ErasureRecord, Event, Purposes
-from api.tables import BANDS, BEARER_TOKENS, CONSENT_EVENTS, CONSENT_OUTBOX, ERASURES, VOLUNTEERS
+from api.tables import (
+    BANDS,
+    BEARER_TOKENS,
+    CONSENT_EVENTS,
+    CONSENT_OUTBOX,
+    ERASURES,
+    VOLUNTEERS,
+)
 from contracts.consent import Cover, Purpose, band_token, cover_of, new_pseudonym
 from contracts.ports import Clock
 from contracts.wire import Erasure
@@ -107,7 +114,7 @@ class Ledger:
 
         Raises LedgerRefusal (CLAIM) when somebody wears it already.
         """
-        token, code = band_token(self._band_key, serial), _claim_code()
+        token, code = band_token(self._band_key, serial), new_claim_code()
         with self._engine.begin() as connection:
             renewed = connection.execute(
                 update(BANDS)
@@ -356,7 +363,8 @@ class Ledger:
         return connection.scalar(query) is not None
 
 
-def _claim_code() -> str:
+def new_claim_code() -> str:
+    """Sixteen letters and digits in groups of four."""
     letters = base64.b32encode(secrets.token_bytes(_CLAIM_BYTES)).decode()
     return "-".join(letters[i : i + 4] for i in range(0, len(letters), 4))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import re
 from collections.abc import Iterator
@@ -13,7 +14,9 @@ import pytest
 from api_support import NOW, serving
 from api_volunteers import SECRET, YES, Town, csrf_in, post
 
+from api.notices import Notices
 from api.records import Event
+from api.renewals import Renewals
 from contracts.consent import Purpose
 from contracts.reading import Category
 
@@ -251,6 +254,41 @@ def test_one_tap_stops_with_or_without_erasing(town: Town, url: str, erase: str)
         refused = post(person, "/mijn/keuzes", **YES)
         assert refused.status_code == 409
         assert "worden nu gewist" in refused.text
+
+
+def test_a_changed_notice_is_told_and_renewed_on_the_page(tmp_path: Path) -> None:
+    town = Town(tmp_path)
+    with serving(town.app) as url:
+        person = town.enrol(url)
+        folder = tmp_path / "notices"
+        folder.mkdir()
+        for language in ("nl", "en"):
+            head = "version: 2027-1\nchanged: We vragen nu ook iets anders.\n\n"
+            (folder / f"{language}.md").write_text(f"{head}# Titel\n\n## Kort\n\nKort.\n\n## Lang\n\nLang.\n")
+        notices = Notices(folder=folder)
+        renewals = Renewals(town.registry.engine, clock=town.clock, notices=notices)
+        town.app.state.parts = dataclasses.replace(town.app.state.parts, notices=notices, renewals=renewals)
+        town.registry.ledger._notices = notices  # as one process has them at its next start
+        told = "We meten niets, want de tekst is veranderd."
+        assert told in person.http.get("/mijn").text  # at once, also before the sweep
+        renewals.sweep()
+        page = person.http.get("/mijn").text
+        assert told in page
+        assert "We vragen nu ook iets anders." in page
+        assert "checked" not in person.http.get("/mijn/keuzes").text
+        renewed = post(person, "/mijn/keuzes", **YES)
+        assert "U zei opnieuw ja" in renewed.text
+        assert "U doet mee." in person.http.get("/mijn").text
+
+
+def test_the_end_of_consent_is_announced_a_month_before(tmp_path: Path) -> None:
+    town = Town(tmp_path)
+    with serving(town.app) as url:
+        person = town.enrol(url)
+        assert "Nog" not in person.http.get("/mijn").text
+        town.clock.time = town.registry.ledger.current(person.pseudonym).valid_until - 86_400 * 3
+        person.http.post("/mijn/inloggen", data={"code": person.code, "secret": SECRET})
+        assert "Nog 3 dagen." in person.http.get("/mijn").text
 
 
 def test_own_data_is_drawn_with_tables_behind_and_each_look_is_listed(town: Town, url: str) -> None:
