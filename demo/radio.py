@@ -13,6 +13,8 @@ from demo.children import Child
 
 GATEWAY: Final = "radio-1"
 _READY_S_MAX: Final = 30.0
+#: More bands than this wait for their turn: their clocks stand still until they are heard.
+SLOTS_MAX: Final = 64
 #: What connecting, and a machine that is busy, may add to the time that the bands' clocks take.
 _SLACK_S: Final = 120.0
 _SLOWER: Final = 4.0
@@ -42,7 +44,7 @@ class Radio:
             "WIJKPOLS_GATEWAY_NAME": GATEWAY,
             "WIJKPOLS_GATEWAY_DISTRICT": plan.district,
             "WIJKPOLS_GATEWAY_OUTBOX": str(folder / GATEWAY),
-            "WIJKPOLS_GATEWAY_SLOTS": str(plan.bands),
+            "WIJKPOLS_GATEWAY_SLOTS": str(min(plan.bands, SLOTS_MAX)),
         }
         self._logs = logs
         self._gateway: Child | None = None

@@ -68,9 +68,10 @@ def run(args: argparse.Namespace) -> int:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
-    # Bumble logs the bytes that it receives, and those are a person's; paho's trouble is told by the publisher.
-    for name in ("bumble", "bleak", "gateway.publisher.paho"):
+    # Bumble and bleak log the bytes that they receive, and those are a person's.
+    for name in ("bumble", "bleak"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.getLogger("gateway.publisher.paho").setLevel(logging.ERROR)
     asyncio.run(read_bands(settings, broker=broker, radio=radio))
     return 0
 

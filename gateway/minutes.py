@@ -6,7 +6,6 @@ Every minute from the first heard to the last heard is made, or dropped with one
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -26,6 +25,9 @@ BEHIND_S_MAX: Final = RETENTION_DAYS * 86_400
 #: Beats kept of one minute: 9 a second, as the profile has it.
 BEATS_MAX: Final = 9 * MINUTE_S
 
+#: Minutes remembered as dropped for their clock; only a band that makes its time up has more.
+MISDATED_MAX: Final = 1_000
+
 #: Why a minute is dropped here, besides the reasons of `epochs`.
 NOT_HEARD, CLOCK, WITHDRAWN = "not-heard", "clock", "withdrawn"
 #: Why a frame is not used.
@@ -43,7 +45,7 @@ class MinuteBuilder:
         self._open: dict[int, _OpenMinute] = {}
         self._first: int | None = None  # the first minute heard
         self._next = 0  # the minute to be closed next; those before are done
-        self._misdated: int | None = None
+        self._misdated: set[int] = set()
         self._temperature: float | None = None
         self._scr: ScrState | None = None
         self._tables: list[MinuteTable] = []
@@ -76,21 +78,23 @@ class MinuteBuilder:
         return self._samples(frame.time, frame.rate, {"acc_mean": mean, "acc_sd": sd})
 
     def temperature(self, celsius: float | None) -> str | None:
-        """A temperature, which has no time of its own: that of the second before the Current Time that follows it."""
+        """A temperature, which has no time of its own: the next frame tells it (Current Time, in the profile)."""
         self._temperature = celsius
         return None
 
     def time(self, at: float) -> str | None:
-        """The band tells its time (unix seconds): it closes minutes, and opens none, since nothing was measured."""
-        celsius, self._temperature = self._temperature, None
-        if self._first is None:
-            return None
-        fault = self._misplaced(at)
+        """The band tells its time (unix seconds) at the end of a second: what it heard is the second before.
+
+        A time alone begins no account: who consents to self-reports only has no minutes.
+        """
+        heard = at - 1
+        if self._first is not None and _minute(heard) < self._first <= at:
+            heard = at  # told at the start of the very first second
+        if self._temperature is None and (self._first is None or heard < self._first):
+            return None if self._in_time(at) else self._misdate(_minute(at))
+        fault = self._open_at(heard)
         if fault is None:
-            measured = at - 1  # the profile sends it when the second has ended
-            if celsius is not None and (opened := self._open.get(_minute(measured))) is not None:
-                opened.temperature[int(measured) % MINUTE_S] = celsius
-            self._close_before(_minute(at - GRACE_S))
+            self._close_before(_minute(heard - GRACE_S))
         return fault
 
     def take(self) -> tuple[list[MinuteTable], dict[str, int]]:
@@ -113,8 +117,8 @@ class MinuteBuilder:
         self._open.clear()
         self._temperature = self._scr = None
 
-    def _samples(self, time: int, rate: int, signals: Mapping[str, Floats]) -> str | None:
-        """Evenly spaced samples of one frame: signals that are measured together, of one length."""
+    def _samples(self, time: int, rate: int, signals: dict[str, Floats]) -> str | None:
+        """Put signals of one length and rate into their minutes."""
         slots = rate * MINUTE_S
         start = _minute(time)
         length = len(next(iter(signals.values())))
@@ -123,9 +127,10 @@ class MinuteBuilder:
             fault = self._open_at(max(time, start + ahead * MINUTE_S))
             if fault is not None:
                 return fault
+            opened = self._open[start + ahead * MINUTE_S]
             here = at // slots == ahead
-            for signal, values in signals.items():
-                grid = self._open[start + ahead * MINUTE_S].grid(signal, slots)
+            for name, values in signals.items():
+                grid = opened.grid(name, slots)
                 if grid is None:
                     return RATE
                 grid[at[here] % slots] = values[here]
@@ -134,31 +139,42 @@ class MinuteBuilder:
 
     def _open_at(self, at: float) -> str | None:
         """Open the minute of a frame's time, or say why it cannot be."""
-        fault = self._misplaced(at)
-        if fault is None:
-            self._open.setdefault(_minute(at), _OpenMinute())
-        return fault
-
-    def _misplaced(self, at: float) -> str | None:
-        """Why a time cannot be that of a minute which is open or to come; the first one heard sets the beginning."""
         minute = _minute(at)
-        now = self._clock.now()
-        if not now - BEHIND_S_MAX <= at <= now + AHEAD_S_MAX or (self._first is not None and minute < self._first):
-            if minute != self._misdated:
-                self._misdated = minute
-                self._dropped[CLOCK] += 1
-            return CLOCK
+        before_first = self._first is not None and minute < self._first
+        if not self._in_time(at) or before_first or minute in self._misdated:
+            return self._misdate(minute)
         if self._first is None:
             self._first = self._next = minute
-        return LATE if minute < self._next else None
+        if minute < self._next:
+            return LATE
+        opened = self._open.setdefault(minute, _OpenMinute())
+        if self._temperature is not None:
+            opened.temperature[int(at) % MINUTE_S] = self._temperature
+            self._temperature = None
+        return None
+
+    def _in_time(self, at: float) -> bool:
+        now = self._clock.now()
+        return now - BEHIND_S_MAX <= at <= now + AHEAD_S_MAX
+
+    def _misdate(self, minute: int) -> str:
+        """Drop a minute for its clock, once, unless it is open or done."""
+        done = self._first is not None and self._first <= minute < self._next
+        if not done and minute not in self._open and minute not in self._misdated:
+            if len(self._misdated) >= MISDATED_MAX:
+                self._misdated.clear()
+            self._misdated.add(minute)
+            self._dropped[CLOCK] += 1
+        return CLOCK
 
     def _close_before(self, end: int) -> None:
-        # A gap is one when something after it was heard; until then the band may just have ended.
-        while self._open and self._next < end:
+        while self._next < end:
             opened = self._open.pop(self._next, None)
             if opened is None:
                 heard = min((minute for minute in self._open if minute < end), default=end)
-                self._dropped[NOT_HEARD] += (heard - self._next) // MINUTE_S
+                misdated = sum(self._next <= minute < heard for minute in self._misdated)
+                if (unheard := (heard - self._next) // MINUTE_S - misdated) > 0:
+                    self._dropped[NOT_HEARD] += unheard
                 self._next, self._scr = heard, None
                 continue
             table, self._scr = minute_table(opened.signals(self._next), self._scr)

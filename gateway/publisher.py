@@ -266,6 +266,9 @@ class Publisher:
             except sqlite3.Error as fault:  # a full or failing disk may come back; what was sent is sent again
                 self._tell(f"the outbox cannot be read or written ({fault})")
                 self._rescan = True
+            except Exception as fault:  # noqa: BLE001 (a dead pump would be a gateway silent until somebody comes)
+                self._tell(f"publishing failed by a fault of the gateway ({type(fault).__name__})")
+                self._rescan = True
             if self.synced and now - told >= STATUS_EVERY_S:
                 told = now
                 self._publish_status()

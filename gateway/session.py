@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from enum import Enum
 from functools import partial
@@ -21,8 +22,13 @@ from gateway.minutes import MinuteBuilder
 from gateway.uplink import Uplink
 
 T = TypeVar("T")
-#: A consent may expire without a message.
-EXPIRY_CHECK_S: Final = 30.0
+_log = logging.getLogger(__name__)
+#: Why a frame was lost that was the gateway's own fault.
+INTERNAL: Final = "internal"
+#: A consent may expire without a message, and a band fall silent without a lost link.
+CHECK_S: Final = 30.0
+#: A band says something once in ten seconds at least, a strap every second; a silent one must not keep its slot.
+SILENT_S_MAX: Final = 60.0
 
 
 class Ended(Enum):
@@ -46,9 +52,13 @@ class Session:
         self._over = asyncio.Event()
         self._token = ""
         self._cover: Cover | None = None
+        self._subscriptions = 0  # to something personal
+        self._heard_s = 0.0
 
     async def run(self) -> Ended:
         """Read the serial; without consent nothing else. Raises LinkLost."""
+        if not self._band.has(profile.SERIAL):
+            return Ended.NO_SERIAL
         try:
             serial = codec.serial_number(await self._band.read(profile.SERIAL))
         except MalformedFrame as bad:
@@ -58,12 +68,18 @@ class Session:
         self._cover = self._uplink.cover(self._token)
         if self._cover is None:
             return Ended.NO_CONSENT
-        await self._subscribe(self._cover)
+        loop = asyncio.get_running_loop()
+        await self._subscribe(self._cover, loop)
+        if not self._subscriptions:
+            return Ended.NO_CONSENT
+        self._heard_s = loop.time()
         waits = [asyncio.ensure_future(event.wait()) for event in (self._band.closed, self._over)]
         try:
             while not (self._band.closed.is_set() or self._over.is_set()):
-                await asyncio.wait(waits, timeout=EXPIRY_CHECK_S, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(waits, timeout=CHECK_S, return_when=asyncio.FIRST_COMPLETED)
                 self.check_consent()
+                if loop.time() - self._heard_s > SILENT_S_MAX:
+                    break
         finally:
             for wait in waits:
                 wait.cancel()
@@ -79,8 +95,8 @@ class Session:
         if cover is None or (cover.pseudonym, cover.categories) != (self._cover.pseudonym, self._cover.categories):
             self._over.set()
 
-    async def _subscribe(self, cover: Cover) -> None:
-        builder = self._desk.builder(self._token, cover.pseudonym, asyncio.get_running_loop().time())
+    async def _subscribe(self, cover: Cover, loop: asyncio.AbstractEventLoop) -> None:
+        builder = self._desk.builder(self._token, cover.pseudonym, loop.time())
         await self._listen(profile.CURRENT_TIME, "current-time", codec.current_time, builder.time)
         if Category.HEART in cover.categories:
             await self._subscribe_heart(builder)
@@ -126,8 +142,13 @@ class Session:
                 fault = use(decode(data))
             except MalformedFrame as bad:
                 fault = bad.reason
+            except Exception as error:  # noqa: BLE001 (the radio's stack would swallow a fault of ours; so it shows)
+                _log.error("a frame was lost by a fault of the gateway: %s", type(error).__name__)
+                fault = INTERNAL
             if fault is not None:
                 self._uplink.note_frames({f"{name}:{fault}": 1})
-            self._desk.deliver(self._token, loop.time())
+            self._heard_s = loop.time()
+            self._desk.deliver(self._token, self._heard_s)
 
         await self._band.subscribe(uuid, frame)
+        self._subscriptions += uuid != profile.CURRENT_TIME

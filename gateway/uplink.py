@@ -194,7 +194,10 @@ class Uplink:
                 self._tokens.discard(token)
             else:
                 self._tokens.add(token)
-                self._apply_to_outbox(before, message)
+                try:
+                    self._apply_to_outbox(before, message)
+                except sqlite3.Error as fault:  # what is not covered stays unsent; the next start purges it
+                    _log.error("the outbox could not be purged (%s): is the disk full?", fault)
             self._lock.notify_all()
         self._publisher.rescan()
         self._tell_consent(token)

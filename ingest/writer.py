@@ -98,7 +98,9 @@ class Writer:
     def run(self) -> None:
         """Until `stop`: erase who asked for it, then take, judge, store, acknowledge."""
         while not self._stopping.is_set():
-            self._persist(self._erasures.work)
+            # Only with all consents read: a retained withdrawal may be older than a consent by another band.
+            if self._feed.is_live():
+                self._persist(self._erasures.work)
             self._expire()
             deliveries = self._subscriber.take(MESSAGES_MAX, _IDLE_S)
             if deliveries:
@@ -128,21 +130,21 @@ class Writer:
         self._subscriber.acknowledge(deliveries)
 
     def _persist(self, act: Callable[[], T]) -> T | None:
-        """Do it, again and again while the store is away; None when we are to stop first."""
+        """Do it, again and again while the store (or, for an erasure, the broker) is away; None when we are to stop."""
         failures = 0
         while True:
             try:
                 done = act()
             except StoreUnavailable as fault:
                 if not failures:
-                    log.warning("the store is away (%s): nothing is acknowledged until it is back", fault)
+                    log.warning("holding back, nothing is acknowledged meanwhile: %s", fault)
                 pause = _RETRY_S[min(failures, len(_RETRY_S) - 1)]
                 failures += 1
                 if self._stopping.wait(pause):
                     return None
             else:
                 if failures:
-                    log.warning("the store is back")
+                    log.warning("going on")
                 return done
 
     def _expire(self) -> None:

@@ -160,9 +160,9 @@ class Band:
         if self.kind == "strap":
             tell("measured", band=self.serial)
             return
-        if at % 10 == 0:
+        if at % 10 == 9:
             await self.send("temperature", struct.pack("<h", 3312))
-            moment = datetime.datetime.fromtimestamp(at, datetime.UTC)
+            moment = datetime.datetime.fromtimestamp(at + 1, datetime.UTC)
             fields = (moment.year, moment.month, moment.day, moment.hour, moment.minute, moment.second)
             await self.send("current-time", struct.pack("<HBBBBBBBB", *fields, moment.isoweekday(), 0, 0))
         if at % 5 == 4:

@@ -212,7 +212,7 @@ def test_a_withdrawal_drops_the_band_and_forgets_the_open_minute(air, town, brok
 
 def test_a_plain_strap_is_read_by_the_clock_of_the_gateway(air, town, broker, name, tmp_path):
     serial, _ = worn(town, 1301)
-    add(air, serial, "strap", tick_s=0.5)
+    add(air, serial, "strap", tick_s=0.15)
     with gateway(broker, name, air.port, tmp_path) as process:
         eventually(lambda: len(air.seen("measured", serial)) >= 6, seconds=20)
         end(process)
@@ -238,6 +238,7 @@ def test_a_hostile_peripheral_is_rejected_and_harms_nobody(air, town, broker, na
     assert rejected["eda:truncated"] > 10
     assert {key.split(":")[0] for key in rejected} >= {"heart-rate", "beat-timing", "motion", "current-time"}
     assert "fault of the gateway" not in (tmp_path / "log").read_text()
+    assert not [key for key in rejected if key.endswith(":internal")]
 
 
 def test_a_band_that_vanishes_and_comes_back_goes_on_with_its_minute(air, town, broker, name, tmp_path):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -195,20 +196,22 @@ def test_a_withdrawal_with_erasure_erases_tells_and_refuses_what_comes_late(
 def test_an_erasure_is_told_once_over_restarts_and_spares_a_new_band(
     store: ReadingStore, town: Town, person: int, new_ingest: Callable[[], Ingest]
 ):
-    """The retained withdrawal of the old band is heard again at each start."""
-    town.consent(person, consent(person))
+    """The retained withdrawal of an old band is heard again at each start, before or after the new band's consent."""
+    people = range(person, person + 20)
     first = new_ingest()
-    town.consent(person, consent(person, revision=2, state=ConsentState.WITHDRAWN, erase=True))
-    eventually(lambda: [e for e in town.erasures if e[0] == pseudonym(person)])
-    town.consent(person + 1, consent(person + 1, pseudonym=pseudonym(person), issued_at=BASE))
-    town.send(reading(person))
-    eventually(lambda: first.counters().readings == 1)
+    for number in people:
+        town.consent(number, consent(number, revision=2, state=ConsentState.WITHDRAWN, erase=True))
+    eventually(lambda: len(town.erasures) == 20)
+    for number in people:
+        town.consent(number + 500, consent(number + 500, pseudonym=pseudonym(number), issued_at=BASE))
+    town.send(*(reading(number) for number in people))
+    eventually(lambda: first.counters().readings == 20)
     first.__exit__(None, None, None)
     again = new_ingest()
-    town.send(reading(person, 1))
-    eventually(lambda: again.counters().readings == 1)
-    assert store.holdings(pseudonym(person)) == Holdings(2, 0)
-    assert len([e for e in town.erasures if e[0] == pseudonym(person)]) == 1
+    town.send(*(reading(number, 1) for number in people))
+    eventually(lambda: again.counters().readings == 20)
+    assert store.holdings() == Holdings(40, 0)
+    assert len(town.erasures) == 20
 
 
 def test_a_worker_that_is_told_to_stop_ends_cleanly(broker: Broker, town: Town, person: int, tmp_path: Path):
@@ -238,6 +241,7 @@ def test_a_worker_that_is_told_to_stop_ends_cleanly(broker: Broker, town: Town, 
             assert process.wait(20) == 0
             assert process.stdout.read().startswith(f"{name}: stopped after ")
             assert process.stderr.read() == ""
+    assert {file.stat().st_mode & 0o077 for file in tmp_path.glob("told.*")} == {0}  # about persons: nobody else reads
     kept = DuckDBStore(tmp_path / "told.duckdb")
     assert kept.holdings().readings <= 2 * 400
     kept.close()
@@ -271,19 +275,47 @@ def test_a_broker_that_is_not_there_is_said(store: ReadingStore, tmp_path: Path)
         ingest.wait_until_ready(0.5)
 
 
-def test_a_login_that_the_broker_refuses_is_said(store: ReadingStore, tmp_path: Path):
-    port = free_port()
-    (tmp_path / "mosquitto.conf").write_text(f"listener {port} 127.0.0.1\nallow_anonymous false\n")
+@contextmanager
+def own_mosquitto(folder: Path, port: int, anonymous: str) -> Iterator[Broker]:
+    """A broker that a test may end; it remembers nothing."""
+    config = folder / "mosquitto.conf"
+    config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous {anonymous}\n")
     program = require_program("mosquitto", "mosquitto")
-    with subprocess.Popen([program, "-c", tmp_path / "mosquitto.conf"], stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen([program, "-c", config], stderr=subprocess.DEVNULL) as process:
         try:
             wait_for_port(port, process)
-            url = f"mqtt://me:hunter2@127.0.0.1:{port}"
-            with (
-                Ingest(store=store, broker=url, rejects=tmp_path / "r.sqlite") as ingest,
-                pytest.raises(Fault, match=r"refuses us \(Not authorized\)") as caught,
-            ):
-                ingest.wait_until_ready(20)
+            yield Broker("127.0.0.1", port)
         finally:
             process.terminate()
+
+
+def test_a_consent_that_the_broker_has_no_more_covers_nothing(store: ReadingStore, person: int, tmp_path: Path):
+    """It was cleared while the connection was lost, so nobody says so: what is not sent again is forgotten."""
+    port = free_port()
+    with own_mosquitto(tmp_path, port, "true") as mosquitto, Town(mosquitto, "before") as town:
+        town.consent(person, consent(person))
+        town.consent(person + 1, consent(person + 1))
+        ingest = Ingest(store=store, broker=mosquitto.url, rejects=tmp_path / "r.sqlite")
+        ingest.__enter__()
+        ingest.wait_until_ready(20)
+        town.forget_bands()
+    try:
+        with own_mosquitto(tmp_path, port, "true") as mosquitto, Town(mosquitto, "after") as town:
+            town.consent(person + 1, consent(person + 1))
+            eventually(lambda: ingest.is_ready() and ingest.mirror_size() == 1)
+            town.send(reading(person), reading(person + 1))
+            eventually(lambda: ingest.counters().messages == 1)
+            assert (ingest.counters().readings, ingest.counters().rejected) == (1, {"no-consent": 1})
+    finally:
+        ingest.__exit__(None, None, None)
+
+
+def test_a_login_that_the_broker_refuses_is_said(store: ReadingStore, tmp_path: Path):
+    with own_mosquitto(tmp_path, free_port(), "false") as mosquitto:
+        url = f"mqtt://me:hunter2@127.0.0.1:{mosquitto.port}"
+        with (
+            Ingest(store=store, broker=url, rejects=tmp_path / "r.sqlite") as ingest,
+            pytest.raises(Fault, match=r"refuses us \(Not authorized\)") as caught,
+        ):
+            ingest.wait_until_ready(20)
     assert "hunter2" not in str(caught.value)

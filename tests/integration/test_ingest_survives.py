@@ -141,14 +141,14 @@ def test_ingest_waits_for_a_store_that_is_away_and_goes_on(
             town.send(*(reading(number, minute) for minute in range(50)))
         town.acknowledged()
         if trouble == "killed":
-            eventually(lambda: "the store is away" in caplog.text)
+            eventually(lambda: "holding back" in caplog.text)
             influxd.start()
         else:
             influxd.thaw()
         eventually(lambda: ingest.counters().readings == 1_001)
         assert ingest.counters().rejected == {}
     assert store.holdings() == Holdings(1_000, 0)
-    assert caplog.text.count("the store is away") == (trouble == "killed")
+    assert caplog.text.count("holding back") == (trouble == "killed")
     assert pseudonym(0) not in caplog.text
     store.close()
 

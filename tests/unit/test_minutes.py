@@ -83,6 +83,18 @@ def test_a_clock_outside_of_the_last_35_days_drops_its_minutes():
     assert made(minutes) == ([], {"clock": 4})
 
 
+def test_a_minute_that_runs_out_of_the_clocks_bounds_is_counted_once():
+    minutes = builder()
+    hear(minutes, START + 600, 61)  # the test's clock stands at START + 60
+    assert minutes.heart(second(START + 661)) == "clock"
+    assert minutes.heart(second(START + 725)) == "clock"
+    minutes._clock.at += 120
+    assert minutes.heart(second(START + 726)) == "clock"  # dropped already
+    hear(minutes, START + 780, 1)
+    minutes.flush()
+    assert made(minutes) == ([10], {"too-little-signal": 2, "clock": 1})
+
+
 def test_a_clock_that_jumps_back_makes_no_minute_twice():
     minutes = builder()
     hear(minutes, START, 200)
@@ -133,34 +145,56 @@ def test_a_batch_over_three_minutes_is_divided():
     np.testing.assert_equal([table.fields["eda"][0] for table in tables], [np.nan, 2.0, 2.0])
 
 
+def test_a_batch_that_closes_its_own_first_minute_keeps_mean_and_deviation_together():
+    minutes = builder()
+    batch = Motion(time=START + 30, rate=1, mean_mg=(1000,) * 50, sd_mg=(12,) * 50)
+    assert minutes.motion(batch) is None
+    minutes.flush()
+    tables, _ = minutes.take()
+    assert [table.fields["motion"][0] for table in tables] == [0.012, 0.012]
+
+
 def test_a_change_of_rate_within_a_minute_is_rejected():
     minutes = builder()
     assert minutes.eda(Eda(time=START, rate=4, nano_siemens=(1000,) * 4)) is None
     assert minutes.eda(Eda(time=START + 1, rate=8, nano_siemens=(1000,) * 8)) == "rate"
 
 
-def test_a_temperature_is_that_of_the_second_before_the_time_that_follows_it():
+def test_a_temperature_belongs_to_the_second_that_the_next_time_ends():
     minutes = builder()
-    hear(minutes, START, 60)
-    for at in (START + 50, START + 60):
-        minutes.temperature(31.5)
+    told = ((31.5, START + 50), (31.5, START + 60), (32.5, START + 70), (32.5, START + 80))  # two make a mean
+    for celsius, at in told:
+        minutes.temperature(celsius)
         assert minutes.time(at) is None
     minutes.flush()
-    tables, dropped = minutes.take()
-    assert [table.fields["skin_temp"][0] for table in tables] == [31.5]
-    assert dropped == {}
+    tables, _ = minutes.take()
+    assert [table.fields["skin_temp"][0] for table in tables] == [31.5, 32.5]
 
 
-def test_a_clock_that_ticks_on_without_a_measurement_opens_no_minute():
+def test_a_time_at_the_end_of_the_last_minute_is_no_minute_of_its_own():
     minutes = builder()
-    assert minutes.time(START - 60) is None
     hear(minutes, START, 60)
-    for at in range(START + 60, START + 600, 10):
+    minutes.time(START + 60)
+    minutes.flush()
+    assert made(minutes) == ([0], {})
+
+
+def test_a_time_alone_begins_no_account():
+    minutes = builder()
+    for at in range(START, START + 200, 10):
         assert minutes.time(at) is None
     minutes.flush()
-    tables, dropped = minutes.take()
-    assert len(tables) == 1
-    assert dropped == {}
+    assert made(minutes) == ([], {})
+    assert minutes.time(5.0) == "clock"
+
+
+def test_a_time_told_at_the_start_of_the_first_second_is_of_that_second():
+    minutes = builder()
+    hear(minutes, START, 1)
+    assert minutes.time(START) is None
+    hear(minutes, START + 1, 59)
+    minutes.flush()
+    assert made(minutes) == ([0], {})
 
 
 def test_frames_give_the_same_reading_as_the_arrays_behind_them():
@@ -274,7 +308,8 @@ def test_every_minute_between_the_first_and_the_last_heard_is_made_or_dropped_on
         if kind == "flush":
             minutes.flush()
             continue
-        if getattr(minutes, kind)(frame) is None and kind not in ("temperature", "time"):
+        fault = getattr(minutes, kind)(frame)
+        if fault is None and kind not in ("temperature", "time"):
             at = frame.time
             length = len(getattr(frame, "nano_siemens", getattr(frame, "mean_mg", ())))
             last = at + (length - 1) // frame.rate if length else at
@@ -282,9 +317,11 @@ def test_every_minute_between_the_first_and_the_last_heard_is_made_or_dropped_on
         assert len(minutes._open) <= 16
     minutes.flush()
     tables, dropped = minutes.take()
-    starts = [table.start for table in tables]
-    assert len(set(starts)) == len(starts)
-    accounted = len(tables) + dropped.get("not-heard", 0)
-    assert heard <= set(starts)
+    starts = {table.start for table in tables}
+    assert len(starts) == len(tables)
+    assert heard <= starts
+    assert dropped.get("clock", 0) == len(minutes._misdated)
+    assert not starts & minutes._misdated
     if starts:
-        assert accounted == (max(starts) - min(starts)) // 60 + 1
+        between = sum(min(starts) <= minute <= max(starts) for minute in minutes._misdated)
+        assert len(tables) + dropped.get("not-heard", 0) + between == (max(starts) - min(starts)) // 60 + 1
