@@ -8,8 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from sqlalchemy.exc import SQLAlchemyError
+
+from api import schema
 from api.app import Registry, registry_from_settings
 from api.ledger import LedgerRefusal, Refusal
+from api.registry import open_engine, shown_url
 from api.settings import read_settings
 from contracts.ports import Fault, SystemClock, UsageFault
 
@@ -137,6 +141,31 @@ def run_consent(_args: argparse.Namespace) -> int:
     if fault is not None:
         raise Fault(f"the consent ledger was changed at {fault}: restore it from a backup and find out how")
     _say("the consent ledger is as it was written")
+    return 0
+
+
+def add_registry_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `wijkpols registry`."""
+    commands = parser.add_subparsers(dest="registry_command", required=True)
+    commands.add_parser("upgrade", help="bring the tables to what this program needs (SQLite: done at start)")
+    commands.add_parser("check", help="say whether they stand there")
+
+
+def run_registry(args: argparse.Namespace) -> int:
+    """Upgrade or check. Raises Fault or UsageFault."""
+    url = read_settings().registry_url
+    engine, shown = open_engine(url), shown_url(url)
+    try:
+        if args.registry_command == "check":
+            schema.check(engine)
+            _say(f"{shown} stands at step {schema.newest()}, the newest")
+        else:
+            before, now = schema.upgrade(engine)
+            _say(f"{shown}: step {before or 'none'} -> {now}")
+    except SQLAlchemyError:
+        raise Fault(f"the registry {shown} cannot be reached: start it, or mend WIJKPOLS_REGISTRY_URL") from None
+    finally:
+        engine.dispose()
     return 0
 
 
