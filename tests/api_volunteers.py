@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import httpx
-from api_support import NOW, ManualClock, MemoryReleases, registry_for, settings_for, utrecht
 
 from api.accounts import Accounts, Cost
 from api.app import create_app
 from api.consent_publisher import ConsentPublisher
 from contracts.ports import Holdings, StoredReading, StoredReport
 from contracts.reading import Reading, SelfReport
+from tests.api_support import NOW, ManualClock, MemoryReleases, registry_for, settings_for, utrecht
 
 SECRET = "vier losse woorden hier"
 YES = {"district-index.heart": "yes", "district-index.self-report": "yes"}

@@ -11,9 +11,9 @@ import pytest
 from tests.servers import Broker, free_port, require_program, wait_for_port
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """A real Mosquitto on a free port, shared by the session: tests use topics and client ids of their own."""
+    """A real Mosquitto on a free port, shared by the tests of a module: what one module retains is not another's."""
     program = require_program("mosquitto", "mosquitto")
     folder = tmp_path_factory.mktemp("mosquitto")
     port = free_port()

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from api_support import ManualClock, registry_for, serving, settings_for, utrecht
 from playwright.sync_api import Browser, Page
 
 from api.app import build
+from tests.api_support import ManualClock, registry_for, serving, settings_for, utrecht
 
 PATHS = ("/", "/wijken", "/wijken?metric=wellbeing", "/wijken/WK034401", "/wijken/WK034410", "/toestemming", "/nergens")
 

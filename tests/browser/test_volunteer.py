@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from api_support import serving
-from api_volunteers import SECRET, Person, Town
 from playwright.sync_api import Browser, BrowserContext, Page
 
 from api.records import Event
+from tests.api_support import serving
+from tests.api_volunteers import SECRET, Person, Town
 
 OWN = ("/mijn", "/mijn/gegevens", "/mijn/keuzes", "/mijn/antwoord", "/mijn/bewijs")
 GUEST = ("/mijn", "/mijn/meedoen", "/mijn/nee", "/mijn/inloggen", "/mijn/herstel")

@@ -9,7 +9,7 @@ import subprocess
 import urllib.parse
 from pathlib import Path
 
-from tests.conftest import free_port, require_program, wait_for_port
+from tests.servers import free_port, require_program, wait_for_port
 
 USER, PASSWORD = "ingest", "a word:with @signs/"
 

@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 import httpx
 import pytest
-from api_support import serving
-from api_volunteers import SECRET, Person, Town, csrf_in
 from fastapi import FastAPI
 from starlette.routing import Mount, Route
+
+from tests.api_support import serving
+from tests.api_volunteers import SECRET, Person, Town, csrf_in
 
 #: A heart rate that nobody else has: 77.25 in any writing.
 _RATE = 77.25

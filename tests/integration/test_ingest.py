@@ -20,9 +20,9 @@ from contracts.wire import ROOT, consent_topic
 from demo.embedded_broker import EmbeddedBroker
 from ingest.app import Ingest, open_store
 from ingest.duckdb_store import DuckDBStore
-from tests.conftest import Broker, free_port, require_program, wait_for_port
 from tests.ingestkit.gateways import Town, eventually, forget_session
 from tests.ingestkit.people import BASE, consent, pseudonym, reading, stored_report, token
+from tests.servers import Broker, free_port, require_program, wait_for_port
 
 _names = itertools.count()
 #: Each test has people of its own, since the broker is shared and keeps consents.

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import httpx
 import pytest
-from api_support import NOW, serving
-from api_volunteers import SECRET, YES, Town, csrf_in, post
 
 from api.notices import Notices
 from api.records import Event
 from api.renewals import Renewals
 from contracts.consent import Purpose
 from contracts.reading import Category
+from tests.api_support import NOW, serving
+from tests.api_volunteers import SECRET, YES, Town, csrf_in, post
 
 
 @pytest.fixture(scope="module")

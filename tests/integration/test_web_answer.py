@@ -6,13 +6,13 @@ import time
 from pathlib import Path
 
 import pytest
-from api_support import registry_for, serving
-from api_volunteers import Town, post
 
 from api.consent_publisher import ConsentPublisher
 from contracts.ports import ReadingStore
 from contracts.reading import Reason
 from ingest.app import Ingest, open_store
+from tests.api_support import registry_for, serving
+from tests.api_volunteers import Town, post
 from tests.servers import Broker
 
 

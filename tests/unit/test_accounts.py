@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from api_support import CHOICES, ManualClock, registry_for
 from sqlalchemy import select
 
 from api.accounts import SESSION_S, Accounts, Cost, csrf_of, fit_secret
 from api.tables import WEB_SECRETS, WEB_SESSIONS
+from tests.api_support import CHOICES, ManualClock, registry_for
 
 SECRET = "paard batterij nietje"
 

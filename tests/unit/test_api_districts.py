@@ -8,7 +8,6 @@ import stat
 from pathlib import Path
 
 import pytest
-from api_support import BAND_KEY, CHOICES, ManualClock, registry_for, settings_for
 from sqlalchemy import text
 
 from api import app, commands
@@ -17,6 +16,7 @@ from api.registry import open_registry
 from api.settings import read_settings
 from contracts.district import UTRECHT
 from contracts.ports import Fault, UsageFault
+from tests.api_support import BAND_KEY, CHOICES, ManualClock, registry_for, settings_for
 from tests.registrykit.databases import url_of
 
 pytestmark = pytest.mark.usefixtures("database")

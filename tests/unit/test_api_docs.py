@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from api_support import ManualClock, MemoryReleases, registry_for, settings_for
-
 from api.app import create_app
 from api.citizen.page_routes import router as pages
 from api.openapi import describe
 from api.settings import Settings
 from api.volunteer import entry_pages, own_pages
+from tests.api_support import ManualClock, MemoryReleases, registry_for, settings_for
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "api.md").read_text()
 

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from api_support import BAND_KEY, CHOICES, NOW, ManualClock, registry_for
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import delete, select, text, update
@@ -18,6 +17,7 @@ from api.tables import BANDS, BEARER_TOKENS, CONSENT_CHAIN, CONSENT_EVENTS, VOLU
 from contracts.consent import ConsentState, Purpose, band_key, band_token
 from contracts.reading import Category, valid_pseudonym
 from contracts.wire import Erasure
+from tests.api_support import BAND_KEY, CHOICES, NOW, ManualClock, registry_for
 from tests.registrykit.databases import without_guards
 
 pytestmark = pytest.mark.usefixtures("database")

@@ -8,11 +8,11 @@ import zlib
 from pathlib import Path
 
 import pytest
-from api_support import BAND_KEY, CHOICES
 
 import wijkpols
 from api.app import Registry, registry_from_settings
 from contracts.wire import Erasure
+from tests.api_support import BAND_KEY, CHOICES
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from api_support import CHOICES, NOW, ManualClock, registry_for
 from sqlalchemy import text
 
 from api.app import Registry
@@ -14,6 +13,7 @@ from api.records import Event
 from api.renewals import Renewals
 from contracts.consent import ConsentState, Purpose
 from contracts.ports import Fault
+from tests.api_support import CHOICES, NOW, ManualClock, registry_for
 
 
 def notices(folder: Path, version: str, *, holds: str = "", body: str = "text") -> Notices:

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from api_support import BAND_KEY, registry_for
 from sqlalchemy import Engine, MetaData, inspect, text
 
 from analytics import tables as release_tables
 from api import commands, schema, tables
 from api.registry import open_engine, open_registry, shown_url
 from contracts.ports import Fault, UsageFault
+from tests.api_support import BAND_KEY, registry_for
 from tests.registrykit.databases import postgres_url
 
 
