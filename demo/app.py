@@ -74,9 +74,9 @@ def run(args: argparse.Namespace) -> int:
 def _stay(performance: Performance) -> None:
     """Serve, go on live over Bluetooth, and release what becomes due, until Ctrl-C."""
     performance.release()
-    print(f"\nReady: {performance.address}  (Dutch; English under /en)", file=sys.stderr)  # noqa: T201
-    print("A few bands go on live over Bluetooth. Ctrl-C ends it.", file=sys.stderr)  # noqa: T201
     with contextlib.suppress(KeyboardInterrupt):
+        print(f"\nReady: {performance.address}  (Dutch; English under /en)", file=sys.stderr)  # noqa: T201
+        print("A few bands go on live over Bluetooth. Ctrl-C ends it.", file=sys.stderr)  # noqa: T201
         performance.live(every_s=_ANALYTICS_EVERY_S)
     print("Ending: the gateway sends what it holds.", file=sys.stderr)  # noqa: T201
 
