@@ -8,7 +8,7 @@ window, ties counted half (Mann-Whitney): .5 is chance.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -116,10 +116,9 @@ def coverage(people: Sequence[Person]) -> dict[str, float]:
     }
 
 
-def bootstrap(people: Sequence[Person], figure: Callable[[Person], float], *, draws: int = 4000) -> tuple[float, float]:
-    """The 95 % interval of the median over people, from drawing the people anew."""
-    values = np.array([figure(person) for person in people])
-    values = values[np.isfinite(values)]
+def bootstrap(figures: Sequence[float], *, draws: int = 4000) -> tuple[float, float]:
+    """The 95 % interval of the median of one figure per person, from drawing the people anew; NaN are left out."""
+    values = np.array([figure for figure in figures if math.isfinite(figure)])
     if not values.size:
         return math.nan, math.nan
     drawn = np.random.default_rng(_SEED).choice(values, (draws, values.size))

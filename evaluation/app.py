@@ -62,7 +62,7 @@ def _text(people: dict[str, Person]) -> str:
     ]
     lines += ["", f"{'over people':<36} median  [quartiles]   95 %         people"]
     for name, spread in over_people(measured).items():
-        low, high = bootstrap(measured, lambda person, name=name: getattr(person, name))  # type: ignore[misc]
+        low, high = bootstrap([getattr(person, name) for person in measured])
         lines.append(
             f"{_TOLD[name]:<36} {_three(spread.median):>6}  [{_two(spread.q1)} {_two(spread.q3)}]"
             f"  {_two(low)} to {_two(high)}  {spread.people:>3}"
