@@ -4,7 +4,8 @@
 
 The same aggregation for all: of each volunteer's worn, still minutes how many there are and the sum of calm in whole
 millionths, rows in order of person as the stores give them. "Kernel" is what `score_readings` ends with; the whole of
-it (rises, baselines, z-scores) is timed by `bench/scores.py`; "runs in order" is what it could be. The best of three; polars and DuckDB use both cores.
+it (rises, baselines, z-scores) is timed by `bench/scores.py`; "runs in order" is what it could be. The best of three;
+polars and DuckDB use both cores.
 """
 
 from __future__ import annotations
