@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from analytics.windows import BANDS
 
 HISTORY_DAYS: Final = 28
-#: With fewer days of history than this a person is compared with public constants.
+#: With fewer days of history than this the scored day itself is added, so that a first day counts.
 DAYS_MIN: Final = 3
 #: Still minutes that a median needs; an hour band with fewer uses all hours, and all hours with fewer the constants.
 MINUTES_MIN: Final = 30
@@ -38,13 +38,6 @@ class Usual(NamedTuple):
     scale: NDArray[np.float64]
 
 
-class Baselines(Protocol):
-    """What is usual before a day."""
-
-    def before(self, day: int) -> Usual:
-        """The baseline with which a day (ordinal) is scored; days are asked for in order."""
-
-
 class StillMinutes(NamedTuple):
     """The still, worn minutes of some people: arrays of one length, n."""
 
@@ -54,11 +47,36 @@ class StillMinutes(NamedTuple):
     features: NDArray[np.float64]  # [n, features], NaN where absent
 
 
+class Baselines(Protocol):
+    """What is usual for a fixed group of people. Days come in order, each once."""
+
+    def usual(self, day: int, today: StillMinutes) -> Usual:
+        """The baseline with which a day (ordinal) is scored; the day is added to the history."""
+
+    def add(self, day: int, today: StillMinutes) -> None:
+        """Add a day that is not scored."""
+
+
 class Constants(NamedTuple):
-    """The public centre and scale of each feature, for who has no history yet; half the scale is the least scale."""
+    """The public centre and scale of each feature, for who has too few minutes; half the scale is the least scale."""
 
     centre: tuple[float, ...]
     scale: tuple[float, ...]
+
+
+class PublicBaselines:
+    """The public constants for everybody, whatever was or will be: nothing of a day's later minutes is used."""
+
+    def __init__(self, *, persons: int, constants: Constants) -> None:
+        shape = (persons, BANDS, len(constants.centre))
+        self._usual = Usual(np.broadcast_to(constants.centre, shape), np.broadcast_to(constants.scale, shape))
+
+    def usual(self, day: int, today: StillMinutes) -> Usual:  # noqa: ARG002 - the protocol's
+        """The constants."""
+        return self._usual
+
+    def add(self, day: int, today: StillMinutes) -> None:
+        """Nothing is kept."""
 
 
 class _Day(NamedTuple):
@@ -80,37 +98,47 @@ class RollingBaselines:
         self._days_seen = np.zeros(persons, np.int64)
         self._days: deque[_Day] = deque()
 
-    def add(self, day: int, minutes: StillMinutes) -> None:
+    def add(self, day: int, today: StillMinutes) -> None:
         """Add the minutes of one day, later than all added before. Raises ValueError for another order."""
         if self._days and day <= self._days[-1].day:
             raise ValueError("days are added in order, each once")
         self._expire(day + 1)
-        rows, column = np.nonzero(np.isfinite(minutes.features))
-        z = (minutes.features[rows, column] - self._centre[column]) / self._scale[column]
+        rows, column = np.nonzero(np.isfinite(today.features))
+        z = (today.features[rows, column] - self._centre[column]) / self._scale[column]
         place = np.ravel_multi_index(
-            (minutes.person[rows], minutes.band[rows], column, binned(z)), self._counts.shape
+            (today.person[rows], today.band[rows], column, binned(z)), self._counts.shape
         ).astype(np.int64)
-        people = np.unique(minutes.person)
+        people = np.unique(today.person)
         np.add.at(self._counts.reshape(-1), place, np.uint16(1))
         self._days_seen[people] += 1
         self._days.append(_Day(day, place, people))
 
-    def before(self, day: int) -> Usual:
-        """The baseline of the 28 days before a day (ordinal), of what was added of them."""
+    def usual(self, day: int, today: StillMinutes) -> Usual:
+        """Out of the 28 days before, of what was added of them; of who has fewer than three, out of this day too."""
         self._expire(day)
+        shape = self._counts.shape[:3]
+        found = Usual(np.broadcast_to(self._centre, shape).copy(), np.broadcast_to(self._scale, shape).copy())
         known = self._days_seen >= DAYS_MIN
-        counts = self._counts[known]
+        self._own(known, found)
+        self.add(day, today)
+        novice = ~known
+        novice[np.setdiff1d(np.flatnonzero(novice), today.person)] = False  # nobody asks
+        self._own(novice, found)
+        return found
+
+    def _own(self, people: NDArray[np.bool_], found: Usual) -> None:
+        """Put these people's own centre and scale where they have minutes enough."""
+        if not people.any():
+            return
+        counts = self._counts[people]
         banded = median_mad(counts)
         all_day = median_mad(counts.sum(axis=1, keepdims=True, dtype=np.uint16))
-        shape = self._counts.shape[:3]
-        centre, scale = np.broadcast_to(self._centre, shape).copy(), np.broadcast_to(self._scale, shape).copy()
-        for usual in (all_day, banded):  # the narrower one has the last word
-            enough = usual.n >= MINUTES_MIN
-            own_centre = self._centre + usual.centre * self._scale
-            own_scale = np.maximum(usual.spread, 0.5) * self._scale
-            centre[known] = np.where(enough, own_centre, centre[known])
-            scale[known] = np.where(enough, own_scale, scale[known])
-        return Usual(centre, scale)
+        for middle in (all_day, banded):  # the narrower one has the last word
+            enough = middle.n >= MINUTES_MIN
+            centre = self._centre + middle.centre * self._scale
+            scale = np.maximum(middle.spread, 0.5) * self._scale
+            found.centre[people] = np.where(enough, centre, found.centre[people])
+            found.scale[people] = np.where(enough, scale, found.scale[people])
 
     def _expire(self, day: int) -> None:
         """Take off the days that lie more than 28 before `day`."""

@@ -16,14 +16,14 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.baseline import HISTORY_DAYS, Constants, RollingBaselines, StillMinutes
+from analytics.baseline import HISTORY_DAYS, Baselines, Constants, RollingBaselines, StillMinutes
 from analytics.rises import heart_rise, skin_rise
 from analytics.windows import Calendar, Place, local_day
 from contracts.ports import ReadingColumns, ReportColumns
 
 #: What calm is made of: ln µS above the skin's own level, beats/min above the heart's own rest.
 FEATURES: Final = ("eda", "hr")
-#: Who has no history yet is compared with these; chosen on recordings of 17 people (ADR 6), the same for everybody.
+#: Who has too few minutes is compared with these; chosen on recordings of 17 people (ADR 6), the same for everybody.
 CONSTANTS: Final = Constants(centre=(0.0, 5.0), scale=(0.35, 6.0))
 Z_MAX: Final = 3.0
 #: A minute is still at this SD of acceleration (g) or less, and worn at this share of contact or more.
@@ -66,7 +66,7 @@ def score_readings(chunk: ReadingColumns, days: range) -> Partial:
     heard_key, heard = _counted(
         _heard_key(chunk.person[scored], chunk.district[scored], place.day[scored]), np.ones(int(scored.sum()), int)
     )
-    calm = _calm(chunk, place, days)
+    calm = _calm(chunk, place, days, RollingBaselines(persons=len(chunk.pseudonyms), constants=CONSTANTS))
     scorable = np.flatnonzero(np.isfinite(calm))
     values = np.zeros((len(scorable), _SUMS), dtype=np.int64)
     values[:, 0] = 1
@@ -75,9 +75,15 @@ def score_readings(chunk: ReadingColumns, days: range) -> Partial:
     return _canonical(chunk.pseudonyms, chunk.districts, key, sums, heard_key, heard)
 
 
-def minute_calm(chunk: ReadingColumns, days: range) -> Minutes:
-    """The calm, 0-100, of each minute of a chunk, [n]; NaN outside of the days (ordinals) and where not scorable."""
-    return _calm(chunk, _place(chunk), days) if chunk.minute.size else np.empty(0)
+def minute_calm(chunk: ReadingColumns, days: range, *, baselines: Baselines | None = None) -> Minutes:
+    """The calm, 0-100, of each minute of a chunk, [n]; NaN outside of the days (ordinals) and where not scorable.
+
+    Against everybody's own usual, or against other `baselines` of the chunk's people.
+    """
+    if not chunk.minute.size:
+        return np.empty(0)
+    own = RollingBaselines(persons=len(chunk.pseudonyms), constants=CONSTANTS)
+    return _calm(chunk, _place(chunk), days, own if baselines is None else baselines)
 
 
 def _place(chunk: ReadingColumns) -> Place:
@@ -123,13 +129,12 @@ def calm_of(features: NDArray[np.float64], centre: NDArray[np.float64], scale: N
 Minutes = NDArray[np.float64]
 
 
-def _calm(chunk: ReadingColumns, place: Place, days: range) -> Minutes:
-    """Day after day, each against what was usual before it."""
+def _calm(chunk: ReadingColumns, place: Place, days: range, baselines: Baselines) -> Minutes:
+    """Day after day, each against what is usual for it."""
     still = _still_and_worn(chunk)
     skin = skin_rise(chunk.person, chunk.minute, chunk.fields["eda"], still)
     heart = heart_rise(chunk.person, chunk.minute, chunk.fields["hr"], chunk.fields["rr_coverage"])
     features = np.column_stack([skin, heart])
-    baselines = RollingBaselines(persons=len(chunk.pseudonyms), constants=CONSTANTS)
     calm = np.full(len(still), np.nan)
     rows = np.flatnonzero(still)
     rows = rows[np.argsort(place.day[rows], kind="stable")]
@@ -137,11 +142,12 @@ def _calm(chunk: ReadingColumns, place: Place, days: range) -> Minutes:
     for own in np.split(rows, starts[1:]) if rows.size else ():
         day = int(place.day[own[0]])
         today = StillMinutes(chunk.person[own], place.day[own], place.band[own], features[own])
-        if day in days:
-            usual = baselines.before(day)
-            where = today.person, today.band
-            calm[own] = calm_of(today.features, usual.centre[where], usual.scale[where])
-        baselines.add(day, today)
+        if day not in days:
+            baselines.add(day, today)
+            continue
+        usual = baselines.usual(day, today)
+        where = today.person, today.band
+        calm[own] = calm_of(today.features, usual.centre[where], usual.scale[where])
     return calm
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from api.notices import Language
+from api.records import Event
 from contracts.consent import Purpose
 from contracts.reading import Category, Reason
 from contracts.release import Cadence, Cell, Metric
@@ -315,7 +316,7 @@ class Receipt(Schema):
     schema_version: str = Field(description="Version of this form.")
     record_id: str = Field(description="Number of this record.")
     principal_id: str = Field(description="The volunteer's pseudonym.")
-    event: Literal["given", "refused", "withdrawn"] = Field(description="What happened.")
+    event: Event = Field(description="What happened.")
     at: datetime = Field(description="When.")
     choices: dict[Purpose, list[Category]] = Field(description="What was said yes to.")
     district: str = Field(description="Where the volunteer is enrolled.")

@@ -31,8 +31,7 @@ def main() -> int:
         rises = random.normal(CONSTANTS.centre, CONSTANTS.scale, (n, len(FEATURES)))
         today = StillMinutes(person, np.full(n, day, np.int32), band, rises)
         began = time.perf_counter()
-        baselines.before(day)
-        baselines.add(day, today)
+        baselines.usual(day, today)
         spent[day] = time.perf_counter() - began
     print(f"{people} people, {MINUTES} still minutes a day: a day costs")
     for day in (30, 100, DAYS):

@@ -80,7 +80,9 @@ def absent(readings: ReadingColumns) -> np.ndarray:
 
 def variants(people: Sequence[Labelled], folder: Path) -> None:
     print("the formula, and without a part of it")
-    show("as released", areas(people))
+    show("as evaluated: public constants, causal", areas(people))
+    show("against the recording itself, as on a first day", table(
+        [measure(label(one.readings.minute, one.calm(first_day=True), one.segments)) for one in people]))  # fmt: skip
     show("skin alone", areas(with_fields(people, lambda r: {"hr": absent(r)})))
     show("heart alone (minutes without beats not scored)", areas(with_fields(people, lambda r: {"eda": absent(r)})))
     show("the band's own rate instead of its beats", areas(told_rates(folder)))
@@ -134,7 +136,7 @@ def sensitivity(people: Sequence[Labelled]) -> None:
             show(f"still below {motion} g", areas(people))
     for centre, scale in (((0.0, 5.0), (0.2, 6.0)), ((0.0, 5.0), (0.5, 6.0)), ((0.0, 5.0), (0.35, 4.0)),
                           ((0.0, 5.0), (0.35, 8.0)), ((0.0, 3.0), (0.35, 6.0)), ((0.0, 7.0), (0.35, 6.0))):  # fmt: skip
-        with changed(scores, CONSTANTS=Constants(centre, scale)):
+        with changed(replay, CONSTANTS=Constants(centre, scale)):
             show(f"centres {centre}, scales {scale}", areas(people))
 
 
@@ -145,7 +147,7 @@ def cross_validated(people: Sequence[Labelled]) -> None:
     for memory, skin, heart in grid:
         with (
             changed(rises, SKIN_MEMORY_MINUTES=memory),
-            changed(scores, CONSTANTS=Constants((0.0, 5.0), (skin, heart))),
+            changed(replay, CONSTANTS=Constants((0.0, 5.0), (skin, heart))),
         ):
             values.append(areas(people))
     found = np.array(values)  # [grid, people, 3]

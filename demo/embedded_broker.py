@@ -10,10 +10,14 @@ with QoS 0 first (see docs/adr/0004-embedded-defaults.md), and the count here bo
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import secrets
+import signal
 import socket
 import tempfile
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -74,7 +78,8 @@ class EmbeddedBroker:
 
     def __enter__(self) -> Self:
         try:
-            self._broker.start()
+            with _deaf_to_ctrl_c():
+                self._broker.start()
         except (OSError, RuntimeError) as fault:
             self._folder.cleanup()
             raise Fault(f"the embedded broker did not start ({fault}): try again, or set WIJKPOLS_BROKER_URL") from None
@@ -86,6 +91,19 @@ class EmbeddedBroker:
     ) -> None:
         self._broker.stop()
         self._folder.cleanup()
+
+
+@contextlib.contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """What is started here does not hear Ctrl-C, which a terminal sends to every process: the broker ends last."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _free_port() -> int:

@@ -1,7 +1,7 @@
 """Recordings -> minutes -> calm, by the code that volunteers' minutes go through, less radio and network.
 
-firmware_sim.recording -> gateway.epochs.minute_table -> analytics.scores. A person's recording is a first day: there is
-no history, so that the public constants hold and nothing of the recording's future is used.
+firmware_sim.recording -> gateway.epochs.minute_table -> analytics.scores. A recording has no days before it: the public
+constants stand in for the person's usual, so that nothing of the recording's own future is used.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from analytics.baseline import PublicBaselines
 from analytics.evaluate import Segment, Windows, label
-from analytics.scores import minute_calm
+from analytics.scores import CONSTANTS, minute_calm
 from analytics.windows import local_day
 from contracts.ports import Fault, ReadingColumns
 from contracts.reading import MINUTE_S
@@ -33,11 +34,15 @@ class Labelled(NamedTuple):
     readings: ReadingColumns
     segments: tuple[Segment, ...]
 
-    def calm(self) -> NDArray[np.float64]:
-        """The calm of each minute, NaN where it is not scorable."""
+    def calm(self, *, first_day: bool = False) -> NDArray[np.float64]:
+        """The calm of each minute against the public constants, NaN where it is not scorable.
+
+        With `first_day` against the recording itself, as a volunteer's first day is scored: this looks ahead.
+        """
         minute = self.readings.minute
         days = range(local_day(int(minute[0])).toordinal(), local_day(int(minute[-1])).toordinal() + 1)
-        return minute_calm(self.readings, days)
+        public = PublicBaselines(persons=1, constants=CONSTANTS)
+        return minute_calm(self.readings, days, baselines=None if first_day else public)
 
     def windows(self) -> Windows:
         """The labelled windows with their calm."""

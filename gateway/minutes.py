@@ -106,6 +106,16 @@ class MinuteBuilder:
         self._dropped.clear()
         return tables, dropped
 
+    def over(self, at: float) -> None:
+        """All up to `at` (unix seconds) was told, as far as it ever will be: close what is over, and open nothing."""
+        while self._open and (first := min(self._open)) < _minute(at - GRACE_S):
+            self._close_before(first + MINUTE_S)
+
+    @property
+    def closed_before(self) -> int:
+        """Minutes before this one (unix seconds) are closed; 0 when none was heard yet."""
+        return self._next
+
     def flush(self) -> None:
         """Close all open minutes: the band is gone."""
         if self._open:

@@ -48,6 +48,9 @@ _SCHEMA: Final = f"""
         safe TINYINT NOT NULL, happy TINYINT NOT NULL, reason VARCHAR);
 """
 
+#: What DuckDB makes of a Ctrl-C in the middle of a query, a RuntimeError.
+_CTRL_C: Final = "Query interrupted"
+
 
 class _SharedFile:
     """What all stores of one process on one file share, since DuckDB lets a process open a file more than once."""
@@ -290,6 +293,10 @@ class DuckDBStore:
             # The instance is invalid after this (a disk that filled up during a commit); the file is not.
             self._reopen()
             raise StoreUnavailable("DuckDB gave up on its file, and was opened anew") from None
+        except RuntimeError as fault:
+            if str(fault) != _CTRL_C:
+                raise
+            raise KeyboardInterrupt from None
         except duckdb.Error as fault:
             raise StoreUnavailable(f"DuckDB: {type(fault).__name__}") from None  # its text can hold values
 

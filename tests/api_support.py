@@ -15,6 +15,7 @@ from contracts.consent import Purpose
 from contracts.ports import TIMEZONE, Holdings, StoredReading, StoredReport
 from contracts.reading import Category, Reading, SelfReport
 from contracts.release import DERIVED, METHOD_VERSION, WITHHELD_REASON, Area, Budget, Cadence, Cell, Metric, ReasonCount
+from tests.registrykit.databases import url_of
 
 #: Monday 23 November 2026, 09:00 in Utrecht.
 NOW = int(datetime(2026, 11, 23, 9, tzinfo=ZoneInfo(TIMEZONE)).timestamp())
@@ -156,7 +157,7 @@ def utrecht() -> MemoryReleases:
 def settings_for(folder: Path, **given: object) -> Settings:
     """Settings of a test: a registry of its own, no broker unless it is given."""
     values: dict[str, object] = {
-        "registry_url": f"sqlite:///{folder}/registry.sqlite",
+        "registry_url": url_of(folder),
         "broker_url": "",
         "band_key": BAND_KEY,
         "controller_name": "Gemeente Utrecht",

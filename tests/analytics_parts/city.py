@@ -16,6 +16,7 @@ from contracts.district import UTRECHT
 from contracts.ports import Holdings, ReadingColumns, ReportColumns, StoredReading, StoredReport
 from contracts.reading import FIELDS, Category, Reading, Reason, SelfReport
 from contracts.release import Area, Cadence
+from tests.registrykit.databases import url_of
 
 MONDAY = date(2026, 11, 2)
 WEST, NOORDWEST, OVERVECHT = (district.code for district in UTRECHT[:3])
@@ -196,7 +197,7 @@ def fill(store: MemoryStore, people: Iterable[int], days: int, *, district: str 
 
 
 def registry(folder: Path) -> str:
-    return f"sqlite:///{folder / 'registry.sqlite'}"
+    return url_of(folder)
 
 
 def planned_log(folder: Path, *, first: date = MONDAY, areas: Sequence[Area] = AREAS) -> ReleaseLog:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -141,3 +143,40 @@ def test_a_recording_with_a_missing_array_is_one_clear_line(shared_data: Path, t
     assert "S02.npz" in run.stderr
     assert "eda" in run.stderr
     assert "Traceback" not in run.stderr
+
+
+def test_ctrl_c_ends_every_process_in_good_order(tmp_path: Path):
+    """As a terminal sends it: to the whole process group."""
+    process = subprocess.Popen(
+        [*WIJKPOLS, "demo", "--volunteers", "5", "--days", "1", "--port", "0", "--data", str(tmp_path)],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stderr is not None
+    told = []
+    try:
+        for line in process.stderr:
+            told.append(line)
+            if "Ready:" in line:
+                break
+        os.killpg(process.pid, signal.SIGINT)
+        told += process.stderr.readlines()
+        assert process.wait(60) == 0, told
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert not [line for line in told if "Traceback" in line or "connection lost" in line]
+    assert gone(process.pid, seconds=10), "a process of the group is left"
+
+
+def gone(group: int, *, seconds: float) -> bool:
+    """Whether a process group has no member any more; the last one may still be on its way out."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.05)
+    return False

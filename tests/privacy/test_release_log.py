@@ -37,6 +37,7 @@ from tests.analytics_parts.city import (
     registry,
 )
 
+pytestmark = pytest.mark.usefixtures("database")
 AREA = AREAS[0]
 PEOPLE = np.full((100, 3), 7000, np.int64)
 END = instant(MONDAY + timedelta(days=7))
@@ -153,9 +154,10 @@ def test_history_cannot_be_edited_or_removed(tmp_path: Path):
     log = planned_log(tmp_path)
     release(log, area=AREA, window=day_window(MONDAY), scores=PEOPLE)
     engine = open_engine(registry(tmp_path))
-    for table in ("release_cell", "release_claim", "release_budget", "release_plan"):
-        for change in (f"DELETE FROM {table}", f"UPDATE {table} SET rowid = rowid"):
-            with engine.begin() as connection, pytest.raises(DBAPIError, match="only added to"):
+    columns = {"release_cell": "value", "release_claim": "district", "release_budget": "rho", "release_plan": "area"}
+    for table, column in columns.items():
+        for change in (f"DELETE FROM {table}", f"UPDATE {table} SET {column} = {column}"):
+            with pytest.raises(DBAPIError, match="only added to"), engine.begin() as connection:
                 connection.execute(text(change))
 
 

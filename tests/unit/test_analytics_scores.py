@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analytics.baseline import BIN_WIDTH, MINUTES_MIN
+from analytics.baseline import BIN_WIDTH, MINUTES_MIN, PublicBaselines
 from analytics.coverage import covered_readings, covered_reports
 from analytics.plan import Plan
 from analytics.records import records_of
@@ -121,10 +121,11 @@ def plain_calm(rows: list[Reading], day: date) -> list[float]:
         zs = []
         for column, value in enumerate(values):
             centre, scale = CONSTANTS.centre[column], CONSTANTS.scale[column]
-            known = [(m, in_bin(f[column], column)) for k, m, f in still if k in history and np.isfinite(f[column])]
+            taken = history if len(history) >= 3 else history | {day}
+            known = [(m, in_bin(f[column], column)) for k, m, f in still if k in taken and np.isfinite(f[column])]
             here = [v for m, v in known if band(m) == band(minute)]
             usual = here if len(here) >= MINUTES_MIN else [v for _, v in known]
-            if len(history) >= 3 and len(usual) >= MINUTES_MIN:
+            if len(usual) >= MINUTES_MIN:
                 centre = np.median(usual)
                 scale = max(1.4826 * np.median(np.abs(np.array(usual) - centre)), scale / 2)
             if np.isfinite(value):
@@ -203,11 +204,38 @@ def test_a_chunk_without_a_scored_day_gives_nothing(chunk: slice):
     assert not partial.heard_key.size
 
 
-def test_a_first_day_is_scored_against_public_constants_whatever_comes_later_in_it():
+def test_a_first_day_leans_to_fifty():
+    store = MemoryStore()
+    store.write(*day_of(1, MONDAY, minutes=60))
+    scores = records_of(scored(store), day_window(MONDAY), plan=PLAN, covers={pseudonym(1): cover(1)})[WEST]
+    assert abs(int(scores[0, 1]) - 5000) < 500
+
+
+def test_the_fourth_day_brings_no_jump():
+    store = MemoryStore()
+    fill(store, [1], 6)
+    partial, covers = scored(store), {pseudonym(1): cover(1)}
+    calm = [
+        int(records_of(partial, day_window(MONDAY + timedelta(days=d)), plan=PLAN, covers=covers)[WEST][0, 1])
+        for d in range(6)
+    ]
+    assert max(calm) - min(calm) < 100
+
+
+def test_against_the_constants_a_minute_knows_nothing_of_later_ones():
     readings, _ = day_of(1, MONDAY, minutes=60)
-    whole = minute_calm(columns(readings), SPAN)
+    public = PublicBaselines(persons=1, constants=CONSTANTS)
+    whole = minute_calm(columns(readings), SPAN, baselines=public)
     assert np.isfinite(whole).all()
-    assert np.array_equal(minute_calm(columns(readings[:40]), SPAN), whole[:40])
+    assert np.array_equal(minute_calm(columns(readings[:40]), SPAN, baselines=public), whole[:40])
+
+
+def test_a_few_minutes_are_compared_with_the_constants():
+    readings, _ = day_of(1, MONDAY, minutes=MINUTES_MIN - 1)
+    public = PublicBaselines(persons=1, constants=CONSTANTS)
+    assert np.array_equal(
+        minute_calm(columns(readings), SPAN), minute_calm(columns(readings), SPAN, baselines=public)
+    )  # fmt: skip
 
 
 def test_after_erasure_a_person_is_scored_as_on_a_first_day():
