@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import signal
 import sys
 import threading
@@ -12,6 +13,7 @@ from datetime import date
 
 from sqlalchemy.exc import DBAPIError
 
+from analytics.cluster import Scorer, cluster, score_here
 from analytics.mechanism import epsilon
 from analytics.release_log import ReleaseLog, open_engine
 from analytics.runner import GRACE_S, Analytics, Refusal, RunSummary
@@ -30,16 +32,18 @@ def build(
     clock: Clock,
     *,
     grace_s: float = GRACE_S,
+    scorer: Scorer = score_here,
 ) -> Analytics:
     """Analytics on a registry database. Raises UsageFault or Fault when that cannot be used."""
     log = ReleaseLog(open_engine(registry_url))
-    return Analytics(store=store, consents=consents, log=log, clock=clock, grace_s=grace_s)
+    return Analytics(store=store, consents=consents, log=log, clock=clock, grace_s=grace_s, scorer=scorer)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `wijkpols analytics`."""
     commands = parser.add_subparsers(dest="analytics_command", required=True, metavar="run|schedule|plan|budget")
-    commands.add_parser("run", help="release every complete window that has not been released yet")
+    running = commands.add_parser("run", help="release every complete window that has not been released yet")
+    running.add_argument("--cluster", metavar="tcp://…", help="score on the workers of this dask scheduler")
     commands.add_parser("schedule", help="release whenever it is due, until it is stopped; any number may run at once")
     planning = commands.add_parser("plan", help="show the public release plan, or make a new one")
     planning.add_argument("--set", action="store_true", help="make a plan out of who is enrolled now")
@@ -65,8 +69,11 @@ def run(
     if args.analytics_command == "schedule":
         return _schedule(lambda: _run(settings, open_store, consents, clock), clock)
     try:
-        with closing(open_store(settings.store_url)) as store:
-            analytics = build(settings.registry_url, store, consents, clock)
+        with contextlib.ExitStack() as stack:
+            address = getattr(args, "cluster", None)
+            scorer = score_here if address is None else stack.enter_context(cluster(address))
+            store = stack.enter_context(closing(open_store(settings.store_url)))
+            analytics = build(settings.registry_url, store, consents, clock, scorer=scorer)
             if args.analytics_command == "plan":
                 analytics.make_plan(districts, holds_from=_day(args.holds_from))
                 return _show_plan(ReleaseLog(open_engine(settings.registry_url)))

@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analytics import budget
+from analytics.cluster import Scorer, score_here
 from analytics.coverage import complete, covered_readings, covered_reports
 from analytics.plan import Plan, plan
 from analytics.reasons import reasons_of
 from analytics.records import Scores, records_of
 from analytics.release import Mechanism, release, release_reasons
 from analytics.release_log import AlreadyReleased, ReleaseLog
-from analytics.scores import NOTHING, Partial, first_day_read, merge, score_readings, score_reports
+from analytics.scores import Partial, first_day_read, merge, score_reports
 from analytics.windows import Calendar, complete_windows, days_of, instant, local_day
 from contracts.consent import Cover, Purpose
 from contracts.district import District
@@ -63,6 +64,7 @@ class Analytics:
         clock: Clock,
         grace_s: float = GRACE_S,
         mechanism: Mechanism | None = None,
+        scorer: Scorer = score_here,
     ) -> None:
         """`grace_s`: how long after its end a window waits for late readings. Raises ValueError below 0."""
         if grace_s < 0:  # who moves after a release could then be in a window that overlaps with it
@@ -72,6 +74,7 @@ class Analytics:
         self._log = log
         self._clock = clock
         self._grace_s = grace_s
+        self._scorer = scorer
         self._mechanism = mechanism  # None: the one that there is
 
     def make_plan(self, districts: Sequence[District], *, holds_from: date | None = None) -> Plan:
@@ -139,9 +142,8 @@ class Analytics:
         """Sums per person and day, and the answers, of the days and nobody but the covered."""
         scored = Calendar(first=days.start, last=days.stop - 1)
         start = instant(date.fromordinal(first_day_read(days)))
-        partial = NOTHING
-        for chunk in self._store.readings(start, scored.end):
-            partial = merge(partial, score_readings(covered_readings(chunk, covers), days))
+        chunks = (covered_readings(chunk, covers) for chunk in self._store.readings(start, scored.end))
+        partial = self._scorer(chunks, days)
         reports = covered_reports(self._store.reports(scored.start, scored.end), covers)
         return merge(partial, score_reports(reports, days)), reports
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analytics.mechanism import RHO, RHO_REASONS, draw_reasons, reason_measurement, reason_noise
@@ -98,6 +98,7 @@ def test_the_noise_of_a_bin_has_its_scale_and_not_one_30_percent_off():
     assert not abs(deviation / (1.3 * 5) - 1) < 6 / math.sqrt(2 * drawn.size)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(-100, 200), min_size=len(REASONS), max_size=len(REASONS)))
 def test_a_small_bin_is_withheld_in_one_shape_by_its_noisy_count(drawn: list[int]):
     for count, figure in zip(drawn, counts_of(tuple(drawn), area=AREAS[0], window=WEEK), strict=True):
