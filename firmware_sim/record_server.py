@@ -35,7 +35,7 @@ class RecordServer:
         self.log = log
         self._set_clock = set_clock
         self._contents = 0
-        self._link = 0  # counts the links: a procedure ends with its own
+        self.links = 0  # so far: a procedure ends with its own
         self._abort = False
         self._procedure: asyncio.Task[None] | None = None
         self._aborting: asyncio.Task[None] | None = None
@@ -47,7 +47,7 @@ class RecordServer:
     def linked(self) -> None:
         """A new link: nothing is covered yet, and what ran for the old one ends."""
         self._contents = 0
-        self._link += 1
+        self.links += 1
 
     def contents(self) -> bytes:
         """The value of Record Contents."""
@@ -150,7 +150,7 @@ class RecordServer:
 
     async def _report(self, first: int, peripheral: Peripheral) -> Code | None:
         """Send records; None when it was aborted, or its link is gone."""
-        link, contents, last = self._link, self._contents, self.log.newest
+        link, contents, last = self.links, self._contents, self.log.newest
         sent = skipped = 0
         while not self._abort:
             stored = self.log.next_from(first)
@@ -164,7 +164,7 @@ class RecordServer:
                     await asyncio.sleep(0)
                 continue
             await peripheral.room()
-            if link != self._link:
+            if link != self.links:
                 return None
             if len(part) > peripheral.payload_bytes or not peripheral.notify(Kind.RECORD, part):
                 return Code.NOT_COMPLETED

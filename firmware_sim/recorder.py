@@ -36,6 +36,7 @@ class Recorder:
 
     def close(self, tick: int) -> None:
         """End the record that is being measured, if there is one, with the second before `tick`."""
-        if self._samples is not None and tick > self._start:
-            self._log.append(partial(record.measurement, self._samples.cut(self._start, tick)))
+        samples = self._samples
+        if samples is not None and self._start < tick <= samples.end:
+            self._log.append(partial(record.measurement, samples.cut(self._start, tick)))
             self._start = tick

@@ -80,7 +80,9 @@ class Drain:
             self._uplink.note_frames({f"{bad.frame}:{bad.reason}": 1})
             raise LinkLost("the band's memory cannot be read") from None
         finally:
-            self._memory = None
+            if self._memory is not None:
+                self._memory.tell()
+                self._memory = None
 
     async def _run(self) -> None:
         await self._see_to_clock()
@@ -220,6 +222,13 @@ class _Memory:
             self._builder.over(asked_at)
         self._store()
 
+    def tell(self) -> None:
+        """Count what came since the last time."""
+        self._uplink.note_frames({f"record:{reason}": n for reason, n in self._faults.items()})
+        self._uplink.note_records(read=self._since_stored, corrected=self._corrected)
+        self._faults.clear()
+        self._since_stored = self._corrected = 0
+
     def _store(self) -> None:
         tables, dropped = self._builder.take()
         self._uplink.note_minutes(dropped)
@@ -231,10 +240,7 @@ class _Memory:
         while self._open and self._open[0][1] <= made_before:
             self._open.popleft()
         upto = self._open[0][0] - 1 if self._open else self._last
-        self._uplink.note_frames({f"record:{reason}": n for reason, n in self._faults.items()})
-        self._uplink.note_records(read=self._since_stored, corrected=self._corrected)
-        self._faults.clear()
-        self._since_stored = self._corrected = 0
+        self.tell()
         # An answer after the first record of an open minute comes again with it.
         reports = [report for seq, report in self._reports if seq <= upto]
         if self._uplink.store(Drained(self._token, self._log, upto, made_before), readings, reports):

@@ -295,11 +295,14 @@ def test_a_band_that_lost_its_power_keeps_its_records_and_counts_the_start(tmp_p
 
 def test_live_frames_go_to_who_subscribes_as_before_but_answers_do_not():
     async def run() -> None:
-        bands = Bands([Worn("WP-000001", wearing(minutes=60))], speed=2000, store=IN_MEMORY)
+        hour = wearing(minutes=60)
+        answered = hour.samples(START, START + 3600).reports[0].at
+        source = Slice(hour, (answered - 600, answered + 30))
+        bands = Bands([Worn("WP-000001", source)], speed=100, store=IN_MEMORY)
         async with bands, connected(bands) as link:
             await link.subscribe()
-            await until(lambda: bands.wristbands[0].now >= START + 3600)
-            assert len(link.of(Kind.EDA.value)) > 500
+            await until(lambda: bands.wristbands[0].now >= answered + 30)
+            assert len(link.of(Kind.EDA.value)) > 5
             assert link.of(Kind.SELF_REPORT.value) == []
             assert link.of(RECORD) == []
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from contracts.consent import Cover
 from contracts.reading import Category, Reading, SelfReport
 from firmware_sim import record
-from firmware_sim.physiology import Samples
+from firmware_sim.physiology import Answer, Samples
 from firmware_sim.record import Stamp
-from firmware_sim.synthetic import Person
+from firmware_sim.synthetic import Person, Wearing
 from gateway import drain
 from gateway.band_time import BandTime
 from gateway.epochs import Signals, minute_table
@@ -70,10 +70,9 @@ class Kept:
         self.counts.update(more)
 
 
+@cache
 def samples(minutes: int = MINUTES) -> Samples:
     person = Person(5, 3, "WK034403")
-    from firmware_sim.synthetic import Wearing
-
     return Wearing(person, start=START, minutes=minutes).samples(START, START + 60 * minutes)
 
 
@@ -139,13 +138,11 @@ def test_a_memory_gives_the_minutes_that_the_signals_themselves_give():
             assert getattr(got, name) == pytest.approx(getattr(wanted, name), abs=tolerance + 1e-9), (name, got.minute)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 70), st.booleans()), min_size=1, max_size=8), st.booleans())
 def test_wherever_reading_stops_each_minute_and_answer_comes_once(sessions: list[tuple[int, bool]], answers: bool):
     whole, kept = samples(10), Kept()
     if answers:
-        from firmware_sim.physiology import Answer
-
         given_answers = tuple(Answer(START + at, 8, 7) for at in (5, 61, 119, 300, 301))
         whole = Samples(**{**{f: getattr(whole, f) for f in whole.__dataclass_fields__}, "reports": given_answers})
     all_records = records(whole)
@@ -248,16 +245,19 @@ def test_corrected_records_make_the_minutes_of_the_true_time_and_are_counted():
     assert [one.at for one in kept.reports] == [answer.at for answer in whole.reports]
 
 
-def test_a_minute_that_two_clocks_share_is_made_once():
+@pytest.mark.parametrize("share", [3, 7, 20, 64])
+def test_a_record_over_two_minutes_gives_each_its_seconds_once_also_in_another_session(share: int):
     whole, kept = samples(10), Kept()
-    first = records(whole.cut(START, START + 95), ahead=40)
-    second = records(whole.cut(START + 95, START + 600), clock=2, first=len(first) + 1)
-    wrong = ended(1, was_set=False, began=START + 40, at=START + 135, to=START + 95)
-    for part in itertools.batched(first + second, 7) if hasattr(itertools, "batched") else [first + second]:
+    wrong = ended(1, was_set=False, began=START + 5, at=START + 605, to=START + 600)
+    shifted = records(whole, ahead=5)  # by their own clock each ends on a ten; in truth at ...5
+    for end in [*range(share, len(shifted), share), len(shifted)]:
         reading = memory(kept, now=START + 615, clock=2, ended=(wrong,))
-        for one in part:
+        for one in shifted[:end]:
             if record.seq_of(one) >= reading.first:
                 reading.take(one)
-        reading.finish(START + 615 if part[-1] == second[-1] else None)
-    assert [one.minute for one in kept.readings][:1] == [START]
-    assert len(kept.readings) == len({one.minute for one in kept.readings})
+        reading.finish(START + 615 if end == len(shifted) else record.end_of(shifted[end - 1]) - 5)
+    expected = fast_path(whole)
+    assert [one.minute for one in kept.readings] == [one.minute for one in expected]
+    for got, wanted in zip(kept.readings, expected, strict=True):
+        assert got.eda == pytest.approx(wanted.eda, abs=0.001)
+        assert got.rmssd == pytest.approx(wanted.rmssd, abs=1.0)
