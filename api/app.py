@@ -23,7 +23,9 @@ from starlette.responses import JSONResponse, Response
 
 from analytics.release_log import ReleaseLog
 from api.access_log import AccessLog
-from api.citizen import district_routes, openness_routes, page_routes, release_routes
+from api.accounts import Accounts
+from api.bands import Bands
+from api.citizen import district_routes, openness_routes, page_routes, reason_routes, release_routes
 from api.consent_publisher import ConsentPublisher
 from api.districts import Districts
 from api.http_headers import CommonHeaders, is_api_path
@@ -35,9 +37,12 @@ from api.outbox import ConsentOutbox
 from api.parts import Parts
 from api.problems import add_problem_handlers, http_problem
 from api.registry import open_registry
+from api.renewals import Renewals
 from api.settings import Settings, read_settings
 from api.sources import ReleaseSource
 from api.tables import META
+from api.throttle import Guard
+from api.volunteer import entry_pages, own_pages
 from api.volunteer import routes as volunteer_routes
 from contracts.broker_url import BrokerAddress
 from contracts.consent import band_key
@@ -58,22 +63,28 @@ def create_app(
     clock: Clock,
     settings: Settings,
     notices: Notices | None = None,
+    accounts: Accounts | None = None,
 ) -> FastAPI:
     """The pages, with the API under /v1. `own_data` is asked for one pseudonym only: the one that is logged in."""
+    notices = notices or Notices()
     parts = Parts(
         ledger=ledger,
         releases=releases,
         districts=districts,
         access_log=access_log,
-        notices=notices or Notices(),
+        notices=notices,
         publisher=publisher,
         own_data=own_data,
         clock=clock,
         settings=settings,
+        accounts=accounts or Accounts(ledger.engine, clock=clock),
+        renewals=Renewals(ledger.engine, clock=clock, notices=notices),
+        guard=Guard(),
     )
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.parts = parts
-    app.include_router(page_routes.router)
+    for module in (page_routes, entry_pages, own_pages):
+        app.include_router(module.router)
     app.mount("/v1", _api(parts))
     app.add_exception_handler(HTTPException, _error)
     app.add_exception_handler(RequestValidationError, _error)
@@ -88,18 +99,23 @@ class Registry:
     def __init__(self, settings: Settings, *, clock: Clock) -> None:
         self.engine = open_registry(settings.registry_url)
         self.notices = Notices()
+        self.renewals = Renewals(self.engine, clock=clock, notices=self.notices)
+        self.renewals.hold_texts()
+        self.accounts = Accounts(self.engine, clock=clock)
         self.districts = Districts(self.engine)
         self.access_log = AccessLog(self.engine, clock=clock)
         self.outbox = ConsentOutbox(self.engine)
+        key = band_key(settings.band_key.get_secret_value())
         self.ledger = Ledger(
             self.engine,
             clock=clock,
-            band_key=band_key(settings.band_key.get_secret_value()),
+            band_key=key,
             notices=self.notices,
             known_district=self.districts.known,
             controller=settings.controller_name,
             public_url=settings.public_url,
         )
+        self.bands = Bands(self.ledger, band_key=key)
 
     def publisher(self, broker_url: str) -> ConsentPublisher | None:
         """A publisher for this registry, to be entered; None when no broker is named."""
@@ -107,7 +123,11 @@ class Registry:
             return None
         client_id = f"wijkpols-api-{_installation(self.engine)}"  # the same at each start: the broker keeps a session
         return ConsentPublisher(
-            BrokerAddress.parse(broker_url), ledger=self.ledger, outbox=self.outbox, client_id=client_id
+            BrokerAddress.parse(broker_url),
+            ledger=self.ledger,
+            outbox=self.outbox,
+            client_id=client_id,
+            renewals=self.renewals,
         )
 
 
@@ -128,6 +148,7 @@ def build(
     """Every part put together, the publisher at work until the end. Raises Fault or UsageFault."""
     clock = clock or SystemClock()
     registry = registry or Registry(settings, clock=clock)
+    registry.renewals.sweep()  # before anything is published: the notice may be a new one
     with contextlib.ExitStack() as stack:
         publisher = registry.publisher(settings.broker_url)
         if publisher is not None:
@@ -142,6 +163,7 @@ def build(
             clock=clock,
             settings=settings,
             notices=registry.notices,
+            accounts=registry.accounts,
         )
 
 
@@ -204,7 +226,7 @@ def run(args: argparse.Namespace) -> int:
 def _api(parts: Parts) -> FastAPI:
     api = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     api.state.parts = parts
-    for module in (district_routes, release_routes, openness_routes, volunteer_routes):
+    for module in (district_routes, release_routes, reason_routes, openness_routes, volunteer_routes):
         api.include_router(module.router)
     document = describe(api, parts.settings)
 

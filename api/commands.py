@@ -1,4 +1,4 @@
-"""Small commands of the front door: districts, bands, the ledger's check."""
+"""Small commands of the front door: districts, bands and invitations, the ledger's check."""
 
 from __future__ import annotations
 
@@ -6,10 +6,18 @@ import argparse
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
-from api.app import registry_from_settings
-from api.ledger import LedgerRefusal
-from contracts.ports import Fault, SystemClock
+from sqlalchemy.exc import SQLAlchemyError
+
+from api import schema
+from api.app import Registry, registry_from_settings
+from api.ledger import LedgerRefusal, Refusal
+from api.registry import open_engine, shown_url
+from api.settings import read_settings
+from contracts.ports import Fault, SystemClock, UsageFault
+
+_INVITED_MAX: Final = 1_000
 
 
 def add_district_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,18 +50,83 @@ def add_band_arguments(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="band_command", required=True)
     add = commands.add_parser("add-bands", help="register bands; prints a claim code for each, once")
     add.add_argument("serial", nargs="+", help="the band's serial number, like WP-000001")
+    invite = commands.add_parser("invite", help="register bands and print a leaflet with a QR code for each")
+    invite.add_argument("-n", type=int, metavar="N", help=f"so many new bands, 1 to {_INVITED_MAX}")
+    invite.add_argument("--serials", nargs="+", metavar="SERIAL", help="these bands instead")
+    invite.add_argument("--district", required=True, metavar="CODE", help="the district that the leaflet names")
+    invite.add_argument("--pdf", type=Path, required=True, metavar="FILE", help="where the leaflets go, a page each")
+    stop = commands.add_parser("stop", help="stop for a volunteer who cannot log in and shows the band")
+    stop.add_argument("serial", help="the band's serial number")
+    stop.add_argument("--erase", action="store_true", help="have everything erased, too")
+    release = commands.add_parser("release", help="take a band from who stopped; prints a new claim code, once")
+    release.add_argument("serial", help="the band's serial number")
 
 
 def run_bands(args: argparse.Namespace) -> int:
-    """Register bands. Raises Fault or UsageFault."""
+    """Register, invite, stop or release. Raises Fault or UsageFault."""
     registry = registry_from_settings()
-    for serial in args.serial:
-        try:
-            code = registry.ledger.add_band(serial)
-        except LedgerRefusal:
-            raise Fault("one of these bands is worn by somebody already: it cannot be claimed again") from None
-        _say(f"{serial}  {code}")
+    match args.band_command:
+        case "add-bands":
+            for serial in args.serial:
+                _say(f"{serial}  {_claim_code(registry, serial)}")
+        case "invite":
+            _invite(registry, args)
+        case "stop":
+            _stop(registry, args.serial, erase=args.erase)
+        case _:
+            _release(registry, args.serial)
     return 0
+
+
+def _claim_code(registry: Registry, serial: str) -> str:
+    try:
+        return registry.ledger.add_band(serial)
+    except LedgerRefusal:
+        raise Fault("one of these bands is worn by somebody already: it cannot be claimed again") from None
+
+
+def _invite(registry: Registry, args: argparse.Namespace) -> None:
+    from api.leaflets import Invitation, Sender, write_leaflets
+
+    settings = read_settings()
+    district = registry.districts.find(args.district)
+    if district is None:
+        raise UsageFault(f"there is no district {args.district}: 'wijkpols districts list' shows them")
+    if (args.n is None) == (args.serials is None):
+        raise UsageFault("say how many bands with -n, or which ones with --serials")
+    if args.serials is None and not 1 <= args.n <= _INVITED_MAX:
+        raise UsageFault(f"-n is 1 to {_INVITED_MAX}")
+    if len(set(args.serials or ())) != len(args.serials or ()):
+        raise UsageFault("a serial number is there twice")
+    serials = args.serials or registry.bands.new_serials(args.n)
+    sender = Sender(settings.controller_name, settings.contact_email, district.name, settings.public_url)
+    invitations = [Invitation(serial, _claim_code(registry, serial)) for serial in serials]
+    write_leaflets(args.pdf, invitations, sender)
+    _say(f"{len(invitations)} leaflets in {args.pdf}, bands {serials[0]} to {serials[-1]}")
+    _say("The file holds the claim codes: print it, then delete it.")
+
+
+def _stop(registry: Registry, serial: str, *, erase: bool) -> None:
+    pseudonym = registry.bands.wearer(serial)
+    if pseudonym is None:
+        raise Fault("nobody wears this band: look at its serial number")
+    registry.ledger.withdraw(pseudonym, erase=erase)
+    registry.access_log.record(
+        role="staff", purpose="stopped at the volunteer's request", dataset="consent", pseudonym=pseudonym
+    )
+    _say("stopped; a running 'wijkpols api' tells gateways and stores within a second")
+    if erase:
+        _say(f"erasing; when it is done, 'wijkpols volunteers release {serial}' makes the band free")
+
+
+def _release(registry: Registry, serial: str) -> None:
+    try:
+        code = registry.bands.release(serial)
+    except LedgerRefusal as refusal:
+        if refusal.reason is Refusal.CLAIM:
+            raise Fault("nobody who stopped has this band: stop first, with 'wijkpols volunteers stop'") from None
+        raise Fault("the withdrawal or the erasure is still under way: try again in a minute") from None
+    _say(f"{serial}  {code}")
 
 
 def add_consent_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,6 +141,31 @@ def run_consent(_args: argparse.Namespace) -> int:
     if fault is not None:
         raise Fault(f"the consent ledger was changed at {fault}: restore it from a backup and find out how")
     _say("the consent ledger is as it was written")
+    return 0
+
+
+def add_registry_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `wijkpols registry`."""
+    commands = parser.add_subparsers(dest="registry_command", required=True)
+    commands.add_parser("upgrade", help="bring the tables to what this program needs (SQLite: done at start)")
+    commands.add_parser("check", help="say whether they stand there")
+
+
+def run_registry(args: argparse.Namespace) -> int:
+    """Upgrade or check. Raises Fault or UsageFault."""
+    url = read_settings().registry_url
+    engine, shown = open_engine(url), shown_url(url)
+    try:
+        if args.registry_command == "check":
+            schema.check(engine)
+            _say(f"{shown} stands at step {schema.newest()}, the newest")
+        else:
+            before, now = schema.upgrade(engine)
+            _say(f"{shown}: step {before or 'none'} -> {now}")
+    except SQLAlchemyError:
+        raise Fault(f"the registry {shown} cannot be reached: start it, or mend WIJKPOLS_REGISTRY_URL") from None
+    finally:
+        engine.dispose()
     return 0
 
 

@@ -7,10 +7,12 @@ An erasure is acknowledged after the ledger has it.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import queue
 import threading
 import time
+from collections import deque
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
@@ -24,8 +26,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.ledger import Ledger
 from api.outbox import Addressed, ConsentOutbox
+from api.renewals import Renewals
 from contracts import wire
 from contracts.broker_url import BrokerAddress
+from contracts.reading import SelfReport
 
 _LOG = logging.getLogger(__name__)
 _BATCH: Final = 200
@@ -34,6 +38,10 @@ _LOOK_SECONDS: Final = 1.0  # how often the outbox is looked at unasked: another
 _UNACKED_MAX: Final = 100  # the broker sends at most so many erasures before we acknowledge one
 _SESSION_SECONDS: Final = 7 * 86_400  # the broker keeps erasures for us so long while we are away
 _GATEWAYS_MAX: Final = 1_000
+_SWEEP_SECONDS: Final = 60.0  # how often consents that ended are said to have ended
+_REFUSED_MAX: Final = 1_000
+#: By this name the pages send self-reports, as a gateway does; a broker's access rules must allow it to the API.
+WEB_GATEWAY: Final = "web"
 
 
 class _Received(NamedTuple):
@@ -47,10 +55,22 @@ class _Received(NamedTuple):
 class ConsentPublisher:
     """Publishes consent and records erasures, from `with` to its end."""
 
-    def __init__(self, address: BrokerAddress, *, ledger: Ledger, outbox: ConsentOutbox, client_id: str) -> None:
+    def __init__(
+        self,
+        address: BrokerAddress,
+        *,
+        ledger: Ledger,
+        outbox: ConsentOutbox,
+        client_id: str,
+        renewals: Renewals | None = None,
+    ) -> None:
         self._address = address
         self._ledger = ledger
         self._outbox = outbox
+        self._renewals = renewals
+        self._swept = -_SWEEP_SECONDS
+        self._report_numbers = itertools.count(time.time_ns() // 1_000_000)  # rises over restarts, too
+        self._refused: deque[int] = deque(maxlen=_REFUSED_MAX)  # message ids that the broker did not take
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._connected = False  # only after its number was counted: paho's own flag is earlier
@@ -105,6 +125,18 @@ class ConsentPublisher:
         """What each gateway last said of itself, by name."""
         return [status for _, status in sorted(self._gateways.copy().items())]
 
+    def publish_report(self, district: str, report: SelfReport, *, seconds_max: float = 5.0) -> bool:
+        """Send an answer of the pages the way that a gateway sends one; whether the broker took it."""
+        if not self._connected:
+            return False
+        message = wire.ReadingsMessage(seq=next(self._report_numbers), reports=(report,))
+        info = self._client.publish(wire.readings_topic(district, WEB_GATEWAY), wire.encode(message), qos=1)
+        try:
+            info.wait_for_publish(seconds_max)
+        except (RuntimeError, ValueError):  # paho's words for a connection that went, and a full queue
+            return False
+        return info.is_published() and info.mid not in self._refused
+
     # On paho's thread
 
     def _new_client(self, client_id: str) -> mqtt.Client:
@@ -143,6 +175,8 @@ class ConsentPublisher:
             _LOG.warning("the broker at %s is gone (%s); consent waits in the outbox", self._address, reason)
 
     def _on_publish(self, _client: mqtt.Client, _userdata: Any, mid: int, reason: ReasonCode, _properties: Any) -> None:
+        if reason.is_failure:
+            self._refused.append(mid)
         self._acks.put((mid, not reason.is_failure))
 
     def _on_message(self, client: mqtt.Client, _userdata: Any, message: mqtt.MQTTMessage) -> None:
@@ -175,11 +209,17 @@ class ConsentPublisher:
             self._wake.clear()
             try:
                 self._record_erasures()
+                self._sweep()
                 if self._connected:
                     self._publish_due()
             except SQLAlchemyError as fault:
                 _LOG.error("the registry is not there (%s); trying on", type(fault).__name__)
                 self._stopping.wait(_LOOK_SECONDS)
+
+    def _sweep(self) -> None:
+        if self._renewals is not None and time.monotonic() - self._swept >= _SWEEP_SECONDS:
+            self._renewals.sweep()
+            self._swept = time.monotonic()
 
     def _record_erasures(self) -> None:
         while not self._received.empty():

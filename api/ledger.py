@@ -18,13 +18,20 @@ from statistics import median
 from typing import Final, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Engine, delete, insert, select, update
+from sqlalchemy import Connection, Engine, insert, select, update
 
-from api import chain, records
+from api import chain, last_words, records
 from api.notices import Language, Notices
 from api.outbox import message_out_of
 from api.records import ConsentRecord, ErasureRecord, Event, Purposes
-from api.tables import BANDS, BEARER_TOKENS, CONSENT_EVENTS, CONSENT_OUTBOX, ERASURES, VOLUNTEERS
+from api.tables import (
+    BANDS,
+    BEARER_TOKENS,
+    CONSENT_EVENTS,
+    CONSENT_OUTBOX,
+    ERASURES,
+    VOLUNTEERS,
+)
 from contracts.consent import Cover, Purpose, band_token, cover_of, new_pseudonym
 from contracts.ports import Clock
 from contracts.wire import Erasure
@@ -107,7 +114,7 @@ class Ledger:
 
         Raises LedgerRefusal (CLAIM) when somebody wears it already.
         """
-        token, code = band_token(self._band_key, serial), _claim_code()
+        token, code = band_token(self._band_key, serial), new_claim_code()
         with self._engine.begin() as connection:
             renewed = connection.execute(
                 update(BANDS)
@@ -122,8 +129,20 @@ class Ledger:
 
     # Choices
 
-    def enrol(self, claim_code: str, *, district: str, adult: bool, language: Language, choices: Purposes) -> Enrolment:
-        """A new volunteer with the band of this claim code. Nothing chosen is a choice too. Raises LedgerRefusal."""
+    def enrol(
+        self,
+        claim_code: str,
+        *,
+        district: str,
+        adult: bool,
+        language: Language,
+        choices: Purposes,
+        also: Callable[[Connection, str], None] | None = None,
+    ) -> Enrolment:
+        """A new volunteer with the band of this claim code. Nothing chosen is a choice too. Raises LedgerRefusal.
+
+        `also` is called with the connection and the pseudonym in the same transaction.
+        """
         if not adult:
             raise LedgerRefusal(Refusal.NOT_ADULT)
         if not self._known_district(district):
@@ -145,6 +164,8 @@ class Ledger:
             connection.execute(update(BANDS).where(BANDS.c.token == token).values(pseudonym=pseudonym))
             connection.execute(insert(BEARER_TOKENS).values(hash=_sha256(bearer), pseudonym=pseudonym))
             connection.execute(insert(CONSENT_OUTBOX).values(token=token, revision=link.seq))
+            if also is not None:
+                also(connection, pseudonym)
         return Enrolment(bearer, record)
 
     def change(self, pseudonym: str, choices: Purposes) -> ConsentRecord:
@@ -154,22 +175,24 @@ class Ledger:
         """
         with self._engine.begin() as connection:
             link = chain.next_link(connection)
-            current = self._current(connection, pseudonym)
+            current = last_words.current(connection, pseudonym)
             if self._erasure_open(connection, pseudonym):
                 raise LedgerRefusal(Refusal.ERASURE_OPEN)
             language: Language = "en" if current.notice.language == "en" else "nl"
             at = max(self._now(), current.at)
             record = self._record(pseudonym, choices, at=at, district=current.district, language=language)
-            if record.event is Event.REFUSED and current.event is Event.GIVEN:
+            if record.event is Event.REFUSED and current.stands:
                 record = msgspec.structs.replace(record, event=Event.WITHDRAWN)
-            self._write(connection, link, record)
+            elif record.stands and current.event in (Event.INVALIDATED, Event.EXPIRED):
+                record = msgspec.structs.replace(record, event=Event.RENEWED)
+            last_words.write(connection, link, record)
         return record
 
     def withdraw(self, pseudonym: str, *, erase: bool) -> ConsentRecord:
         """Take everything back, and have what is stored erased if so wished. Repeating it changes nothing."""
         with self._engine.begin() as connection:
             link = chain.next_link(connection)
-            current = self._current(connection, pseudonym)
+            current = last_words.current(connection, pseudonym)
             if current.event is Event.WITHDRAWN and (current.erase or not erase):
                 return current
             at = max(self._now(), current.at)
@@ -183,7 +206,7 @@ class Ledger:
                 valid_until=at,
                 erase=erase,
             )
-            self._write(connection, link, record)
+            last_words.write(connection, link, record)
             if erase:
                 connection.execute(insert(ERASURES).values(revision=link.seq, pseudonym=pseudonym, asked_at=at))
         return record
@@ -218,6 +241,18 @@ class Ledger:
 
     # Who is who, and what was said
 
+    def claim_key(self, claim_code: str) -> str:
+        """The keyed hash of a claim code, in any writing: a name for it that does not tell it."""
+        return self._sealed(claim_code)
+
+    def claimable(self, claim_code: str) -> bool:
+        """Whether the band of this claim code waits for somebody."""
+        return self._band_of(claim_code) == (True, None)
+
+    def wearer_of(self, claim_code: str) -> str | None:
+        """Who claimed the band of this claim code."""
+        return self._band_of(claim_code)[1]
+
     def pseudonym_of(self, bearer: str) -> str | None:
         """Whose bearer token this is."""
         with self._engine.connect() as connection:
@@ -226,7 +261,7 @@ class Ledger:
     def current(self, pseudonym: str) -> ConsentRecord:
         """The volunteer's last choice. Raises LookupError."""
         with self._engine.connect() as connection:
-            return self._current(connection, pseudonym)
+            return last_words.current(connection, pseudonym)
 
     def history(self, pseudonym: str) -> list[records.Record]:
         """All that the ledger holds of one volunteer, oldest first."""
@@ -272,6 +307,11 @@ class Ledger:
             found = [records.parse(body) for body in connection.scalars(query)]
         return {record.district for record in found if isinstance(record, ConsentRecord)}
 
+    @property
+    def engine(self) -> Engine:
+        """The registry that the ledger stands in."""
+        return self._engine
+
     def verify(self) -> chain.ChainFault | None:
         """The first place where the ledger is not as it was written, or None."""
         with self._engine.connect() as connection:
@@ -281,6 +321,12 @@ class Ledger:
 
     def _now(self) -> int:
         return math.ceil(self._clock.now())  # rounded up: nothing from before the choice is covered
+
+    def _band_of(self, claim_code: str) -> tuple[bool, str | None]:
+        query = select(BANDS.c.pseudonym).where(BANDS.c.claim_hmac == self._sealed(claim_code))
+        with self._engine.connect() as connection:
+            row = connection.execute(query).one_or_none()
+        return (False, None) if row is None else (True, row.pseudonym)
 
     def _sealed(self, claim_code: str) -> str:
         plain = claim_code.upper().translate(str.maketrans("018", "OIB", "- "))
@@ -311,34 +357,14 @@ class Ledger:
             withdrawal_method=f"{self._public_url}/v1/me/withdrawals",
         )
 
-    def _write(self, connection: Connection, link: chain.Link, record: ConsentRecord) -> None:
-        pseudonym = record.principal_id
-        chain.append(connection, link, pseudonym, records.canonical(record))
-        connection.execute(update(VOLUNTEERS).where(VOLUNTEERS.c.pseudonym == pseudonym).values(last_event=link.seq))
-        tokens = list(connection.scalars(select(BANDS.c.token).where(BANDS.c.pseudonym == pseudonym)))
-        connection.execute(delete(CONSENT_OUTBOX).where(CONSENT_OUTBOX.c.token.in_(tokens)))
-        for token in tokens:
-            connection.execute(insert(CONSENT_OUTBOX).values(token=token, revision=link.seq))
-
-    @staticmethod
-    def _current(connection: Connection, pseudonym: str) -> ConsentRecord:
-        body = connection.scalar(
-            select(CONSENT_EVENTS.c.body)
-            .join(VOLUNTEERS, VOLUNTEERS.c.last_event == CONSENT_EVENTS.c.seq)
-            .where(VOLUNTEERS.c.pseudonym == pseudonym)
-        )
-        record = records.parse(body) if body is not None else None
-        if isinstance(record, ConsentRecord):
-            return record
-        raise LookupError("no such volunteer")
-
     @staticmethod
     def _erasure_open(connection: Connection, pseudonym: str) -> bool:
         query = select(ERASURES.c.revision).where(ERASURES.c.pseudonym == pseudonym, ERASURES.c.erased_at.is_(None))
         return connection.scalar(query) is not None
 
 
-def _claim_code() -> str:
+def new_claim_code() -> str:
+    """Sixteen letters and digits in groups of four."""
     letters = base64.b32encode(secrets.token_bytes(_CLAIM_BYTES)).decode()
     return "-".join(letters[i : i + 4] for i in range(0, len(letters), 4))
 

@@ -8,12 +8,15 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from api.access_log import AccessLog
+from api.accounts import Accounts
 from api.consent_publisher import ConsentPublisher
 from api.districts import Districts
 from api.ledger import Ledger
 from api.notices import Notices
+from api.renewals import Renewals
 from api.settings import Settings
 from api.sources import ReleaseSource
+from api.throttle import Guard
 from contracts.ports import Clock, ReadingStore
 
 
@@ -30,6 +33,9 @@ class Parts:
     own_data: ReadingStore | None  # asked for one pseudonym only: the one that is logged in
     clock: Clock
     settings: Settings
+    accounts: Accounts
+    renewals: Renewals
+    guard: Guard
 
     def consent_changed(self) -> None:
         """Tell the publisher, where there is one, that the outbox is not empty."""

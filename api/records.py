@@ -25,6 +25,9 @@ class Event(StrEnum):
     GIVEN = "given"
     REFUSED = "refused"
     WITHDRAWN = "withdrawn"
+    INVALIDATED = "invalidated"  # the notice changed
+    EXPIRED = "expired"
+    RENEWED = "renewed"  # given again after one of those two
 
 
 class NoticeReference(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +67,11 @@ class ConsentRecord(
     jurisdiction: str = "NL"
     retention_days: int = RETENTION_DAYS
     withdrawal_method: str  # where to withdraw
+
+    @property
+    def stands(self) -> bool:
+        """Whether this is a yes; whether it covers anything now is a matter of its time, too."""
+        return self.event in (Event.GIVEN, Event.RENEWED)
 
 
 class ErasureRecord(
@@ -117,7 +125,7 @@ def end_of_consent(at: int) -> int:
 
 def message_of(record: ConsentRecord, revision: int) -> ConsentMessage:
     """What is published of a record. A choice with nothing in it is said as a withdrawal, never implied."""
-    if record.event is Event.GIVEN:
+    if record.stands:
         return ConsentMessage(
             revision=revision,
             state=ConsentState.GIVEN,

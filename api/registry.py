@@ -3,39 +3,62 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
-from api.tables import METADATA
+from api import schema
 from contracts.ports import Fault, UsageFault
+
+_FORMS: Final = "use sqlite:///FILE or postgresql+pg8000://USER:PASSWORD@HOST/NAME"
 
 
 def open_registry(url: str) -> Engine:
-    """An engine on the registry, its tables made where they are absent. Raises Fault or UsageFault."""
+    """An engine on a registry that stands at the newest step. SQLite is brought there. Raises Fault or UsageFault."""
+    engine, shown = open_engine(url), shown_url(url)
     try:
-        parsed = make_url(url)
-        shown = parsed.render_as_string(hide_password=True)
-    except ArgumentError:
-        raise UsageFault(
-            "the registry URL is none: use sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
-        ) from None
-    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
-        raise UsageFault(f"the registry URL {shown} is not known: use sqlite:///FILE or postgresql+psycopg://…")
+        if engine.dialect.name == "sqlite":
+            if schema.standing(engine) != schema.newest():
+                schema.upgrade(engine)
+        else:
+            schema.check(engine)
+    except (OSError, SQLAlchemyError):
+        engine.dispose()
+        raise Fault(f"the registry {shown} cannot be opened: see that it is there and can be written") from None
+    return engine
+
+
+def open_engine(url: str) -> Engine:
+    """An engine on a registry at whatever step it stands. Raises Fault or UsageFault."""
+    parsed, shown = _parsed(url), shown_url(url)
     try:
         if parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:"):
             Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
         engine = create_engine(parsed, hide_parameters=True)  # no pseudonym or hash in an error's text
-        if parsed.get_backend_name() == "sqlite":
-            event.listen(engine, "connect", _prepare_sqlite)
-        METADATA.create_all(engine)
     except (ImportError, NoSuchModuleError):
-        raise UsageFault(f"the driver for {shown} is not installed: pip install psycopg") from None
-    except (OSError, SQLAlchemyError):
+        raise UsageFault(f"the driver for {shown} is not installed: pip install 'wijkpols[postgres]'") from None
+    except OSError:
         raise Fault(f"the registry {shown} cannot be opened: see that it is there and can be written") from None
+    if parsed.get_backend_name() == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
     return engine
+
+
+def shown_url(url: str) -> str:
+    """The URL without its password."""
+    return _parsed(url).render_as_string(hide_password=True)
+
+
+def _parsed(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise UsageFault(f"the registry URL is none: {_FORMS}") from None
+    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+        raise UsageFault(f"the registry URL {parsed.render_as_string(hide_password=True)} is not known: {_FORMS}")
+    return parsed.set(drivername="postgresql+pg8000") if parsed.drivername == "postgresql" else parsed
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

@@ -65,6 +65,23 @@ BEARER_TOKENS = Table(
     Column("pseudonym", String(26), ForeignKey("volunteers.pseudonym"), nullable=False, index=True),
 )
 
+#: What opens the volunteer's pages, beside the claim code: scrypt hashes of a chosen secret and of recovery words.
+WEB_SECRETS = Table(
+    "web_secrets",
+    METADATA,
+    Column("pseudonym", String(26), ForeignKey("volunteers.pseudonym"), primary_key=True),
+    Column("secret", String(160), nullable=False),
+    Column("recovery", String(160), nullable=False),
+)
+
+WEB_SESSIONS = Table(
+    "web_sessions",
+    METADATA,
+    Column("hash", String(64), primary_key=True),  # of the token in the cookie
+    Column("pseudonym", String(26), ForeignKey("volunteers.pseudonym"), nullable=False, index=True),
+    Column("expires_at", BigInteger, nullable=False),  # unix seconds
+)
+
 #: Bands whose newest consent the broker has not acknowledged yet.
 CONSENT_OUTBOX = Table(
     "consent_outbox",

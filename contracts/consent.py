@@ -138,19 +138,25 @@ class ConsentMirror:
         held = self._by_token.get(token)
         if message is None:
             self._by_token.pop(token, None)
-            if held is not None and self._by_pseudonym.get(held.pseudonym) is held:
-                del self._by_pseudonym[held.pseudonym]
+            if held is not None:
+                self._forget(held)
             return held is not None
         if held is not None and message.revision <= held.revision:
             return False
         if held is None and len(self._by_token) >= self._bands_max:
             raise OverflowError(f"more than {self._bands_max} bands in the consent topic")
         self._by_token[token] = message
+        if held is not None and held.pseudonym != message.pseudonym:  # the band went to somebody else
+            self._forget(held)
         other = self._by_pseudonym.get(message.pseudonym)
         # A volunteer with a new band: the newest word about the person counts, whichever band it came by.
         if other is None or other is held or message.issued_at >= other.issued_at:
             self._by_pseudonym[message.pseudonym] = message
         return True
+
+    def _forget(self, message: ConsentMessage) -> None:
+        if self._by_pseudonym.get(message.pseudonym) is message:
+            del self._by_pseudonym[message.pseudonym]
 
     def message(self, token: str) -> ConsentMessage | None:
         """The newest message of a band."""

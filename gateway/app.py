@@ -187,6 +187,8 @@ def in_words(status: wire.GatewayStatus) -> str:
         f"dropped   {listed(status.minutes_dropped)}",
         f"frames    rejected: {listed(status.frames_rejected)}",
         f"answers   {status.reports_made}",
+        f"memories  {status.records_read} records read, {status.records_corrected} with a corrected time, "
+        f"{status.clocks_set} clocks set",
         f"outbox    {status.outbox_rows} messages wait",
     ]
     return "\n".join(lines) + "\n"

@@ -6,7 +6,6 @@ Every minute from the first heard to the last heard is made, or dropped with one
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -49,6 +48,7 @@ class MinuteBuilder:
         self._misdated: set[int] = set()
         self._temperature: float | None = None
         self._scr: ScrState | None = None
+        self._tells_beats = False
         self._tables: list[MinuteTable] = []
         self._dropped: Counter[str] = Counter()
 
@@ -58,6 +58,7 @@ class MinuteBuilder:
         if fault is not None:
             return fault
         self._open[_minute(placed.time)].heart(int(placed.time) % MINUTE_S, placed)
+        self._tells_beats |= bool(placed.beats)
         for end, rr in placed.beats:
             opened = self._open.get(_minute(end))
             if opened is None:  # a strap's beat may end a second before or after its frame, in another minute
@@ -79,21 +80,23 @@ class MinuteBuilder:
         return self._samples(frame.time, frame.rate, {"acc_mean": mean, "acc_sd": sd})
 
     def temperature(self, celsius: float | None) -> str | None:
-        """A temperature, which has no time of its own: that of the second before the Current Time that follows it."""
+        """A temperature, which has no time of its own: the next frame tells it (Current Time, in the profile)."""
         self._temperature = celsius
         return None
 
     def time(self, at: float) -> str | None:
-        """The band tells its time (unix seconds): it closes minutes, and opens none, since nothing was measured."""
-        celsius, self._temperature = self._temperature, None
-        if self._first is None:
-            return None
-        fault = self._misplaced(at)
+        """The band tells its time (unix seconds) at the end of a second: what it heard is the second before.
+
+        A time alone begins no account: who consents to self-reports only has no minutes.
+        """
+        heard = at - 1
+        if self._first is not None and _minute(heard) < self._first <= at:
+            heard = at  # told at the start of the very first second
+        if self._temperature is None and (self._first is None or heard < self._first):
+            return None if self._in_time(at) else self._misdate(_minute(at))
+        fault = self._open_at(heard)
         if fault is None:
-            measured = at - 1  # the profile sends it when the second has ended
-            if celsius is not None and (opened := self._open.get(_minute(measured))) is not None:
-                opened.temperature[int(measured) % MINUTE_S] = celsius
-            self._close_before(_minute(at - GRACE_S))
+            self._close_before(_minute(heard - GRACE_S))
         return fault
 
     def take(self) -> tuple[list[MinuteTable], dict[str, int]]:
@@ -102,6 +105,16 @@ class MinuteBuilder:
         dropped = dict(self._dropped)
         self._dropped.clear()
         return tables, dropped
+
+    def over(self, at: float) -> None:
+        """All up to `at` (unix seconds) was told, as far as it ever will be: close what is over, and open nothing."""
+        while self._open and (first := min(self._open)) < _minute(at - GRACE_S):
+            self._close_before(first + MINUTE_S)
+
+    @property
+    def closed_before(self) -> int:
+        """Minutes before this one (unix seconds) are closed; 0 when none was heard yet."""
+        return self._next
 
     def flush(self) -> None:
         """Close all open minutes: the band is gone."""
@@ -116,8 +129,8 @@ class MinuteBuilder:
         self._open.clear()
         self._temperature = self._scr = None
 
-    def _samples(self, time: int, rate: int, signals: Mapping[str, Floats]) -> str | None:
-        """Evenly spaced samples of one frame: signals that are measured together, of one length."""
+    def _samples(self, time: int, rate: int, signals: dict[str, Floats]) -> str | None:
+        """Put signals of one length and rate into their minutes."""
         slots = rate * MINUTE_S
         start = _minute(time)
         length = len(next(iter(signals.values())))
@@ -126,9 +139,10 @@ class MinuteBuilder:
             fault = self._open_at(max(time, start + ahead * MINUTE_S))
             if fault is not None:
                 return fault
+            opened = self._open[start + ahead * MINUTE_S]
             here = at // slots == ahead
-            for signal, values in signals.items():
-                grid = self._open[start + ahead * MINUTE_S].grid(signal, slots)
+            for name, values in signals.items():
+                grid = opened.grid(name, slots)
                 if grid is None:
                     return RATE
                 grid[at[here] % slots] = values[here]
@@ -137,20 +151,19 @@ class MinuteBuilder:
 
     def _open_at(self, at: float) -> str | None:
         """Open the minute of a frame's time, or say why it cannot be."""
-        fault = self._misplaced(at)
-        if fault is None:
-            self._open.setdefault(_minute(at), _OpenMinute())
-        return fault
-
-    def _misplaced(self, at: float) -> str | None:
-        """Why a time cannot be that of a minute which is open or to come; the first one heard sets the beginning."""
         minute = _minute(at)
         before_first = self._first is not None and minute < self._first
         if not self._in_time(at) or before_first or minute in self._misdated:
             return self._misdate(minute)
         if self._first is None:
             self._first = self._next = minute
-        return LATE if minute < self._next else None
+        if minute < self._next:
+            return LATE
+        opened = self._open.setdefault(minute, _OpenMinute())
+        if self._temperature is not None:
+            opened.temperature[int(at) % MINUTE_S] = self._temperature
+            self._temperature = None
+        return None
 
     def _in_time(self, at: float) -> bool:
         now = self._clock.now()
@@ -167,16 +180,16 @@ class MinuteBuilder:
         return CLOCK
 
     def _close_before(self, end: int) -> None:
-        # A gap is one when something after it was heard; until then the band may just have ended.
-        while self._open and self._next < end:
+        while self._next < end:
             opened = self._open.pop(self._next, None)
             if opened is None:
                 heard = min((minute for minute in self._open if minute < end), default=end)
                 misdated = sum(self._next <= minute < heard for minute in self._misdated)
-                self._dropped[NOT_HEARD] += (heard - self._next) // MINUTE_S - misdated
+                if (unheard := (heard - self._next) // MINUTE_S - misdated) > 0:
+                    self._dropped[NOT_HEARD] += unheard
                 self._next, self._scr = heard, None
                 continue
-            table, self._scr = minute_table(opened.signals(self._next), self._scr)
+            table, self._scr = minute_table(opened.signals(self._next, beats=self._tells_beats), self._scr)
             self._tables.append(table)
             self._next += MINUTE_S
 
@@ -205,15 +218,16 @@ class _OpenMinute:
         grid = self._grids.setdefault(signal, np.full(slots, np.nan))
         return grid if len(grid) == slots else None
 
-    def signals(self, start: int) -> Signals:
-        beats = np.array(sorted(set(self.beats)), dtype=np.float64).reshape(-1, 2)
-        beats = beats[np.diff(beats[:, 0], prepend=-np.inf) > 0]
+    def signals(self, start: int, *, beats: bool) -> Signals:
+        """`beats`: whether this band tells beats at all."""
+        told = np.array(sorted(set(self.beats)), dtype=np.float64).reshape(-1, 2)
+        told = told[np.diff(told[:, 0], prepend=-np.inf) > 0]
         grids = {name: grid[None, :] for name, grid in self._grids.items()}
         return Signals(
             start=start,
             minutes=1,
-            beat_t=beats[:, 0],
-            rr=beats[:, 1],
+            beat_t=told[:, 0] if beats else None,
+            rr=told[:, 1] if beats else None,
             hr=self._hr[None, :],
             contact=self._contact[None, :],
             skin_temp=self.temperature[None, :],

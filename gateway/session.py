@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from enum import Enum
 from functools import partial
@@ -15,12 +16,16 @@ from gateway import gatt_codec as codec
 from gateway import profile
 from gateway.beats import BandBeats, StrapBeats
 from gateway.desk import MinuteDesk
+from gateway.drain import Drain
 from gateway.gatt_codec import HeartRate, MalformedFrame
 from gateway.link import Peripheral
 from gateway.minutes import MinuteBuilder
 from gateway.uplink import Uplink
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
+#: Why a frame was lost that was the gateway's own fault.
+INTERNAL: Final = "internal"
 #: A consent may expire without a message, and a band fall silent without a lost link.
 CHECK_S: Final = 30.0
 #: A band says something once in ten seconds at least, a strap every second; a silent one must not keep its slot.
@@ -31,6 +36,7 @@ class Ended(Enum):
     """Why a session is over."""
 
     LOST = "the link is gone"
+    DRAINED = "its memory is read"
     NO_SERIAL = "the band has no serial number"
     NO_CONSENT = "nothing of it may be read"
     CONSENT_CHANGED = "other things may be read now"
@@ -64,6 +70,8 @@ class Session:
         self._cover = self._uplink.cover(self._token)
         if self._cover is None:
             return Ended.NO_CONSENT
+        if all(self._band.has(uuid) for uuid in profile.MEMORY):
+            return await self._drain(self._cover)
         loop = asyncio.get_running_loop()
         await self._subscribe(self._cover, loop)
         if not self._subscriptions:
@@ -79,6 +87,27 @@ class Session:
         finally:
             for wait in waits:
                 wait.cancel()
+        return self._why_ended()
+
+    async def _drain(self, cover: Cover) -> Ended:
+        """Read the band's memory. The link, or a change of consent, ends it at once: what is stored by then counts."""
+        drain = Drain(band=self._band, token=self._token, cover=cover, uplink=self._uplink, clock=self._clock)
+        work = asyncio.ensure_future(drain.run())
+        waits = [asyncio.ensure_future(event.wait()) for event in (self._band.closed, self._over)]
+        try:
+            while not (work.done() or self._band.closed.is_set() or self._over.is_set()):
+                await asyncio.wait((work, *waits), timeout=CHECK_S, return_when=asyncio.FIRST_COMPLETED)
+                self.check_consent()
+            if work.done():
+                work.result()
+                return Ended.DRAINED
+            return self._why_ended()
+        finally:
+            for task in (work, *waits):
+                task.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+
+    def _why_ended(self) -> Ended:
         if not self._over.is_set():
             return Ended.LOST
         return Ended.NO_CONSENT if self._uplink.cover(self._token) is None else Ended.CONSENT_CHANGED
@@ -138,6 +167,9 @@ class Session:
                 fault = use(decode(data))
             except MalformedFrame as bad:
                 fault = bad.reason
+            except Exception as error:  # noqa: BLE001 (the radio's stack would swallow a fault of ours; so it shows)
+                _log.error("a frame was lost by a fault of the gateway: %s", type(error).__name__)
+                fault = INTERNAL
             if fault is not None:
                 self._uplink.note_frames({f"{name}:{fault}": 1})
             self._heard_s = loop.time()

@@ -124,6 +124,10 @@ class ConsentFeed:
         with self._changed:
             return self._changed.wait_for(lambda: self._phase is _Phase.LIVE and self._returned >= number, timeout_s)
 
+    def is_live(self) -> bool:
+        """Whether all retained consents were read on the connection that stands."""
+        return self.passed(0, 0)
+
     def tell(self, topic: str, payload: bytes) -> bool:
         """Publish an event with QoS 1; whether the broker acknowledged it in time."""
         if not self._link.client.is_connected():

@@ -98,7 +98,9 @@ class Writer:
     def run(self) -> None:
         """Until `stop`: erase who asked for it, then take, judge, store, acknowledge."""
         while not self._stopping.is_set():
-            self._persist(self._erasures.work)
+            # Only with all consents read: a retained withdrawal may be older than a consent by another band.
+            if self._feed.is_live():
+                self._persist(self._erasures.work)
             self._expire()
             deliveries = self._subscriber.take(MESSAGES_MAX, _IDLE_S)
             if deliveries:

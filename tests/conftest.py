@@ -6,14 +6,19 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.servers import Broker, free_port, require_program, wait_for_port
 
+# A busy machine is slow, not wrong: how long an example takes is no property of the code.
+hypothesis.settings.register_profile("wijkpols", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("wijkpols")
 
-@pytest.fixture(scope="session")
+
+@pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """A real Mosquitto on a free port, shared by the session: tests use topics and client ids of their own."""
+    """A real Mosquitto on a free port, shared by the tests of a module: what one module retains is not another's."""
     program = require_program("mosquitto", "mosquitto")
     folder = tmp_path_factory.mktemp("mosquitto")
     port = free_port()

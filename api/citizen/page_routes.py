@@ -31,8 +31,9 @@ def get_stylesheet() -> Response:
 
 @router.get("/robots.txt")
 def get_robots() -> Response:
-    """Everything here is public."""
-    return Response("User-agent: *\nAllow: /\n", media_type="text/plain")
+    """All but the volunteers' own pages is public."""
+    text = "User-agent: *\nAllow: /\nDisallow: /mijn\nDisallow: /en/mijn\n"
+    return Response(text, media_type="text/plain")
 
 
 def home(parts: Parts, language: Language) -> Response:

@@ -44,6 +44,16 @@ class Words:
         text = f"{when.day} {months[when.month - 1]}"
         return text if short else f"{text} {when.year}"
 
+    def moment(self, when: datetime) -> str:
+        """'21 november 2026, 14:05' in the districts' own time."""
+        local = when.astimezone(ZoneInfo(TIMEZONE))
+        return f"{self.day(local.date())}, {local:%H:%M}"
+
+    def hour(self, seconds: int) -> str:
+        """'21 nov 14:05' in the districts' own time, out of unix seconds."""
+        local = datetime.fromtimestamp(seconds, ZoneInfo(TIMEZONE))
+        return f"{self.day(local.date(), short=True)} {local:%H:%M}"
+
     def window(self, cell: Cell) -> str:
         """The window of a cell: a date, or a week with its first and last day."""
         first = local_day(cell.start)

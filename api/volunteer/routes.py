@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 import msgspec
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from starlette.responses import Response as RawResponse
 
 from api import records
-from api.ledger import ErasureState, LedgerRefusal, Refusal
+from api.ledger import LedgerRefusal, Refusal
 from api.parts import PartsOf
 from api.problems import Problem
-from api.records import ConsentRecord, Event
+from api.records import ConsentRecord
 from api.schemas import (
     ChoicesIn,
     EnrolmentIn,
@@ -21,13 +21,12 @@ from api.schemas import (
     Link,
     Me,
     NoticeOut,
-    OwnErasure,
     Receipt,
     WithdrawalIn,
 )
+from api.volunteer import own_data
 from api.volunteer.auth import VolunteerOf
 from contracts.consent import Purpose
-from contracts.ports import StoreUnavailable
 from contracts.reading import Category
 
 router = APIRouter(tags=["volunteers"])
@@ -42,9 +41,13 @@ _NO_STORE: Final = {"Cache-Control": "no-store"}
 
 
 @router.post("/enrolments", status_code=201, summary="Take part", operation_id="enrol")
-def enrol(parts: PartsOf, body: EnrolmentIn, response: Response) -> EnrolmentOut:
+def enrol(request: Request, parts: PartsOf, body: EnrolmentIn, response: Response) -> EnrolmentOut:
     """Couple a band by its claim code, and choose. The answer holds a token, once, and a receipt."""
     response.headers.update(_NO_STORE)
+    guess = {"code": parts.ledger.claim_key(body.claim_code), "client": request.client.host if request.client else ""}
+    if wait := parts.guard.pause(**guess, now=parts.clock.now()):
+        detail = "Too many codes that cannot be used came from here. Wait as long as Retry-After says."
+        raise Problem(429, "too-many-tries", detail, headers={"Retry-After": str(wait)})
     try:
         enrolment = parts.ledger.enrol(
             body.claim_code,
@@ -54,6 +57,8 @@ def enrol(parts: PartsOf, body: EnrolmentIn, response: Response) -> EnrolmentOut
             choices=_purposes(body.choices),
         )
     except LedgerRefusal as refusal:
+        if refusal.reason is Refusal.CLAIM:
+            parts.guard.failed(**guess, now=parts.clock.now())
         raise _problem(refusal) from None
     parts.consent_changed()
     response.headers["Location"] = "/v1/me"
@@ -67,8 +72,8 @@ def get_me(parts: PartsOf, pseudonym: VolunteerOf, response: Response) -> Me:
     record = parts.ledger.current(pseudonym)
     return Me(
         receipt=receipt_of(record),
-        covers_now=record.event is Event.GIVEN and parts.clock.now() < record.valid_until,
-        erasures=[_erasure(state) for state in parts.ledger.erasures(pseudonym)],
+        covers_now=record.stands and parts.clock.now() < record.valid_until,
+        erasures=[own_data.erasure_out(state) for state in parts.ledger.erasures(pseudonym)],
         links=[
             Link(rel="consents", href="/v1/me/consents"),
             Link(rel="data", href="/v1/me/data"),
@@ -116,26 +121,11 @@ def get_own_data(parts: PartsOf, pseudonym: VolunteerOf) -> RawResponse:
     """Readings, self-reports, choices, erasures and each time that my data was read, as one JSON document."""
     if parts.own_data is None:
         raise Problem(503, "own-data-elsewhere", "The store of readings cannot be reached from here. Try again later.")
-    parts.access_log.record(role="volunteer", purpose="own data", dataset="readings", pseudonym=pseudonym)
-    try:
-        readings, reports = parts.own_data.person(pseudonym)
-    except StoreUnavailable:
-        raise Problem(
-            503, "store-unreachable", "The store of readings cannot be reached now. Try again later."
-        ) from None
-    document: dict[str, Any] = {
-        "pseudonym": pseudonym,
-        "madeAt": datetime.fromtimestamp(int(parts.clock.now()), UTC).isoformat(),
-        "consents": parts.ledger.history(pseudonym),
-        "erasures": [
-            _erasure(state).model_dump(mode="json", by_alias=True) for state in parts.ledger.erasures(pseudonym)
-        ],
-        "accesses": [entry._asdict() for entry in parts.access_log.own(pseudonym)],
-        "readings": [{"district": r.district, **msgspec.structs.asdict(r.reading)} for r in readings],
-        "reports": [{"district": r.district, **msgspec.structs.asdict(r.report)} for r in reports],
-    }
+    rows = own_data.read(parts, pseudonym)
+    if rows is None:
+        raise Problem(503, "store-unreachable", "The store of readings cannot be reached now. Try again later.")
     headers = {**_NO_STORE, "Content-Disposition": 'attachment; filename="wijkpols-mijn-gegevens.json"'}
-    return RawResponse(msgspec.json.encode(document), headers=headers, media_type="application/json")
+    return RawResponse(own_data.document(parts, pseudonym, rows), headers=headers, media_type="application/json")
 
 
 def receipt_of(record: ConsentRecord) -> Receipt:
@@ -144,7 +134,7 @@ def receipt_of(record: ConsentRecord) -> Receipt:
         schema_version=record.schema_version,
         record_id=record.record_id,
         principal_id=record.principal_id,
-        event=record.event.value,
+        event=record.event,
         at=_time(record.at),
         choices={purpose: list(chosen) for purpose, chosen in record.purposes.items()},
         district=record.district,
@@ -162,15 +152,6 @@ def receipt_of(record: ConsentRecord) -> Receipt:
 
 def _purposes(choices: dict[Purpose, list[Category]]) -> records.Purposes:
     return {purpose: tuple(chosen) for purpose, chosen in choices.items()}
-
-
-def _erasure(state: ErasureState) -> OwnErasure:
-    return OwnErasure(
-        asked_at=_time(state.asked_at),
-        erased_at=None if state.erased_at is None else _time(state.erased_at),
-        readings=state.readings,
-        reports=state.reports,
-    )
 
 
 def _time(seconds: float) -> datetime:

@@ -14,8 +14,9 @@ from analytics.windows import instant
 from contracts.consent import Cover, Purpose, new_pseudonym
 from contracts.district import UTRECHT
 from contracts.ports import Holdings, ReadingColumns, ReportColumns, StoredReading, StoredReport
-from contracts.reading import FIELDS, Category, Reading, SelfReport
+from contracts.reading import FIELDS, Category, Reading, Reason, SelfReport
 from contracts.release import Area, Cadence
+from tests.registrykit.databases import url_of
 
 MONDAY = date(2026, 11, 2)
 WEST, NOORDWEST, OVERVECHT = (district.code for district in UTRECHT[:3])
@@ -160,6 +161,7 @@ def day_of(
     safe: int = 7,
     happy: int = 8,
     answers: int = 1,
+    reason: Reason | None = None,
 ) -> tuple[list[StoredReading], list[StoredReport]]:
     """One day of one volunteer: still minutes from nine in the morning, and answers at noon."""
     begin = instant(day, 9)
@@ -179,7 +181,10 @@ def day_of(
         for i in range(minutes)
     ]
     reports = [
-        StoredReport(district, SelfReport(pseudonym=pseudonym(number), at=instant(day, 12) + i, safe=safe, happy=happy))
+        StoredReport(
+            district,
+            SelfReport(pseudonym=pseudonym(number), at=instant(day, 12) + i, safe=safe, happy=happy, reason=reason),
+        )
         for i in range(answers)
     ]
     return readings, reports
@@ -192,7 +197,7 @@ def fill(store: MemoryStore, people: Iterable[int], days: int, *, district: str 
 
 
 def registry(folder: Path) -> str:
-    return f"sqlite:///{folder / 'registry.sqlite'}"
+    return url_of(folder)
 
 
 def planned_log(folder: Path, *, first: date = MONDAY, areas: Sequence[Area] = AREAS) -> ReleaseLog:

@@ -7,24 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from api_support import ManualClock, registry_for, serving, settings_for, utrecht
-from conftest import require_program
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from api.app import build
+from tests.api_support import ManualClock, registry_for, serving, settings_for, utrecht
 
 PATHS = ("/", "/wijken", "/wijken?metric=wellbeing", "/wijken/WK034401", "/wijken/WK034410", "/toestemming", "/nergens")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    program = require_program("chromium", "chromium")
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(
-            executable_path=program, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        )
-        yield found
-        found.close()
 
 
 def running(folder: Path, boundaries: Path | None) -> contextlib.AbstractContextManager[str]:

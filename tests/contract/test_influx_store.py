@@ -20,9 +20,9 @@ from ingest.app import open_store
 from ingest.influx_client import InfluxAnswer
 from ingest.influx_store import InfluxStore
 from ingest.store_url import parse_store_url
-from tests.conftest import free_port
 from tests.ingestkit.influxd import Influxd
 from tests.ingestkit.people import BASE, WEST, pseudonym, stored, stored_report
+from tests.servers import free_port
 
 _numbers = itertools.count()
 

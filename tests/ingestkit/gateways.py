@@ -15,8 +15,8 @@ from contracts import wire
 from contracts.broker_url import BrokerAddress
 from contracts.consent import ConsentMessage
 from contracts.reading import Reading, SelfReport
-from tests.conftest import Broker
 from tests.ingestkit.people import WEST, token
+from tests.servers import Broker
 
 
 class Town:

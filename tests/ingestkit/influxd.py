@@ -10,7 +10,7 @@ import urllib.parse
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.conftest import free_port, require_program, wait_for_port
+from tests.servers import free_port, require_program, wait_for_port
 
 USER, PASSWORD = "ingest", "a word:with @signs/"
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import paho.mqtt.client as mqtt
 import pytest
-from api_support import BAND_KEY, CHOICES, NOW, ManualClock, registry_for
 from paho.mqtt.enums import CallbackAPIVersion
 
 from api.app import Registry
 from contracts import wire
 from contracts.consent import ConsentMessage, ConsentState, band_key, band_token
+from tests.api_support import BAND_KEY, CHOICES, NOW, ManualClock, registry_for
 from tests.servers import Broker, free_port, require_program, wait_for_port
 
 

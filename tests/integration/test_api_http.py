@@ -13,7 +13,10 @@ from typing import Any
 
 import httpx
 import pytest
-from api_support import (
+
+from api.app import Registry, create_app
+from contracts.ports import StoreUnavailable
+from tests.api_support import (
     EVERYTHING,
     NOW,
     ManualClock,
@@ -24,9 +27,6 @@ from api_support import (
     settings_for,
     utrecht,
 )
-
-from api.app import Registry, create_app
-from contracts.ports import StoreUnavailable
 
 PROBLEM = "application/problem+json"
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from api_support import BAND_KEY
-from conftest import Broker, free_port
+
+from tests.api_support import BAND_KEY
+from tests.servers import Broker, free_port
 
 _START = """
 import argparse, sys

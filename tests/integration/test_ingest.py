@@ -20,9 +20,9 @@ from contracts.wire import ROOT, consent_topic
 from demo.embedded_broker import EmbeddedBroker
 from ingest.app import Ingest, open_store
 from ingest.duckdb_store import DuckDBStore
-from tests.conftest import Broker, free_port, require_program, wait_for_port
 from tests.ingestkit.gateways import Town, eventually, forget_session
 from tests.ingestkit.people import BASE, consent, pseudonym, reading, stored_report, token
+from tests.servers import Broker, free_port, require_program, wait_for_port
 
 _names = itertools.count()
 #: Each test has people of its own, since the broker is shared and keeps consents.
@@ -196,20 +196,22 @@ def test_a_withdrawal_with_erasure_erases_tells_and_refuses_what_comes_late(
 def test_an_erasure_is_told_once_over_restarts_and_spares_a_new_band(
     store: ReadingStore, town: Town, person: int, new_ingest: Callable[[], Ingest]
 ):
-    """The retained withdrawal of the old band is heard again at each start."""
-    town.consent(person, consent(person))
+    """The retained withdrawal of an old band is heard again at each start, before or after the new band's consent."""
+    people = range(person, person + 20)
     first = new_ingest()
-    town.consent(person, consent(person, revision=2, state=ConsentState.WITHDRAWN, erase=True))
-    eventually(lambda: [e for e in town.erasures if e[0] == pseudonym(person)])
-    town.consent(person + 1, consent(person + 1, pseudonym=pseudonym(person), issued_at=BASE))
-    town.send(reading(person))
-    eventually(lambda: first.counters().readings == 1)
+    for number in people:
+        town.consent(number, consent(number, revision=2, state=ConsentState.WITHDRAWN, erase=True))
+    eventually(lambda: len(town.erasures) == 20)
+    for number in people:
+        town.consent(number + 500, consent(number + 500, pseudonym=pseudonym(number), issued_at=BASE))
+    town.send(*(reading(number) for number in people))
+    eventually(lambda: first.counters().readings == 20)
     first.__exit__(None, None, None)
     again = new_ingest()
-    town.send(reading(person, 1))
-    eventually(lambda: again.counters().readings == 1)
-    assert store.holdings(pseudonym(person)) == Holdings(2, 0)
-    assert len([e for e in town.erasures if e[0] == pseudonym(person)]) == 1
+    town.send(*(reading(number, 1) for number in people))
+    eventually(lambda: again.counters().readings == 20)
+    assert store.holdings() == Holdings(40, 0)
+    assert len(town.erasures) == 20
 
 
 def test_a_worker_that_is_told_to_stop_ends_cleanly(broker: Broker, town: Town, person: int, tmp_path: Path):

@@ -14,10 +14,10 @@ import pytest
 
 from contracts.ports import Holdings
 from ingest.app import Ingest, open_store
-from tests.conftest import Broker
 from tests.ingestkit.gateways import Town, eventually, forget_session
 from tests.ingestkit.influxd import Influxd
 from tests.ingestkit.people import consent, pseudonym, reading
+from tests.servers import Broker
 
 PEOPLE, MINUTES = 100, 200
 _numbers = itertools.count()

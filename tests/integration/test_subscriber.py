@@ -9,9 +9,9 @@ import pytest
 
 from contracts.broker_url import BrokerAddress
 from ingest.subscriber import Delivery, ReadingsSubscriber
-from tests.conftest import Broker
 from tests.ingestkit.gateways import Town, eventually, forget_session
 from tests.ingestkit.people import reading
+from tests.servers import Broker
 
 NAME = "subscriber-alone"
 

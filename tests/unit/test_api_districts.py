@@ -8,7 +8,6 @@ import stat
 from pathlib import Path
 
 import pytest
-from api_support import BAND_KEY, CHOICES, ManualClock, registry_for, settings_for
 from sqlalchemy import text
 
 from api import app, commands
@@ -17,6 +16,10 @@ from api.registry import open_registry
 from api.settings import read_settings
 from contracts.district import UTRECHT
 from contracts.ports import Fault, UsageFault
+from tests.api_support import BAND_KEY, CHOICES, ManualClock, registry_for, settings_for
+from tests.registrykit.databases import url_of
+
+pytestmark = pytest.mark.usefixtures("database")
 
 
 @pytest.fixture
@@ -39,9 +42,11 @@ def geojson(folder: Path, *codes: str) -> Path:
     return path
 
 
-def test_utrecht_stands_there_until_districts_are_imported(registry: Registry, shared_data: Path) -> None:
+def test_utrecht_stands_there_until_districts_are_imported(
+    registry: Registry, shared_data: Path, tmp_path: Path
+) -> None:
     assert registry.districts.all() == UTRECHT
-    other = Registry(settings_for(Path(str(registry.engine.url.database)).parent), clock=ManualClock())
+    other = Registry(settings_for(tmp_path), clock=ManualClock())
     assert other.districts.all() == UTRECHT
     found = registry.districts.import_file(shared_data / "utrecht_wijken.geojson", boundary_year=2013)
     assert len(found) == 10
@@ -142,7 +147,7 @@ def test_a_port_in_use_is_one_line() -> None:
 
 @pytest.fixture
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("WIJKPOLS_REGISTRY_URL", f"sqlite:///{tmp_path}/registry.sqlite")
+    monkeypatch.setenv("WIJKPOLS_REGISTRY_URL", url_of(tmp_path))
     monkeypatch.setenv("WIJKPOLS_BAND_KEY", BAND_KEY)
     return tmp_path
 

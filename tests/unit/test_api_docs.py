@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from api_support import ManualClock, MemoryReleases, registry_for, settings_for
-
 from api.app import create_app
 from api.citizen.page_routes import router as pages
 from api.openapi import describe
 from api.settings import Settings
+from api.volunteer import entry_pages, own_pages
+from tests.api_support import ManualClock, MemoryReleases, registry_for, settings_for
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "api.md").read_text()
 
@@ -34,6 +34,8 @@ def test_every_route_is_on_the_page_and_every_route_on_the_page_is_there(tmp_pat
     assert told - {"GET /v1/openapi.json"} == served
     shown = {route.path for route in pages.routes}  # type: ignore[attr-defined]
     assert {path for path in shown if f"`{path}`" not in PAGE} == set()
+    own = {r.path.removeprefix("/en") for module in (entry_pages, own_pages) for r in module.router.routes}  # type: ignore[attr-defined]
+    assert set(re.findall(r"^\| `(/mijn[^`]*)` \|", PAGE, re.MULTILINE)) == own
 
 
 def test_every_setting_is_on_the_page_with_its_default() -> None:

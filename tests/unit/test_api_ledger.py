@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from api_support import BAND_KEY, CHOICES, NOW, ManualClock, registry_for
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import delete, select, text, update
@@ -18,6 +17,10 @@ from api.tables import BANDS, BEARER_TOKENS, CONSENT_CHAIN, CONSENT_EVENTS, VOLU
 from contracts.consent import ConsentState, Purpose, band_key, band_token
 from contracts.reading import Category, valid_pseudonym
 from contracts.wire import Erasure
+from tests.api_support import BAND_KEY, CHOICES, NOW, ManualClock, registry_for
+from tests.registrykit.databases import without_guards
+
+pytestmark = pytest.mark.usefixtures("database")
 
 
 @pytest.fixture
@@ -232,7 +235,7 @@ def test_an_edited_event_is_found_where_it_is(registry: Registry, seq: int) -> N
 def test_a_removed_event_is_found_where_it_was(registry: Registry, seq: int) -> None:
     filled(registry)
     with registry.engine.begin() as connection:
-        connection.execute(text("PRAGMA defer_foreign_keys=ON"))
+        connection.execute(text(without_guards(connection.dialect.name)))
         connection.execute(update(VOLUNTEERS).where(VOLUNTEERS.c.last_event == seq).values(last_event=2))
         connection.execute(text("DELETE FROM erasures"))
         connection.execute(delete(CONSENT_EVENTS).where(CONSENT_EVENTS.c.seq == seq))
@@ -276,7 +279,7 @@ def test_a_withdrawal_that_is_passed_over_is_found(registry: Registry) -> None:
 def test_a_chain_cut_at_its_end_with_its_head_put_back_misses_a_volunteers_last_word(registry: Registry) -> None:
     filled(registry)
     with registry.engine.begin() as connection:
-        connection.execute(text("PRAGMA defer_foreign_keys=ON"))
+        connection.execute(text(without_guards(connection.dialect.name)))
         connection.execute(text("DELETE FROM erasures"))
         connection.execute(update(VOLUNTEERS).where(VOLUNTEERS.c.last_event == 6).values(last_event=4))
         connection.execute(delete(CONSENT_EVENTS).where(CONSENT_EVENTS.c.seq == 6))

@@ -11,7 +11,6 @@ from string import Formatter
 from typing import get_args
 
 import pytest
-from api_support import cell, midnight, utrecht
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,6 +27,7 @@ from contracts.consent import Purpose
 from contracts.district import UTRECHT, District
 from contracts.reading import FIELDS, Category, Reason
 from contracts.release import Area, Cadence, Metric
+from tests.api_support import cell, midnight, utrecht
 
 PAGES = Path(api.pages.__file__).parent
 DAILY = Area(code="WK034403", districts=("WK034403",), cadence=Cadence.DAILY)

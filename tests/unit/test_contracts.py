@@ -117,6 +117,15 @@ def test_a_cleared_message_covers_nothing():
     assert mirror.by_pseudonym(PSEUDONYM, NOW) is None
 
 
+def test_a_band_that_went_to_somebody_else_no_longer_covers_the_one_before():
+    mirror = ConsentMirror()
+    mirror.apply(TOKEN, given_consent())
+    other = new_pseudonym(bytes(16))
+    mirror.apply(TOKEN, given_consent(revision=2, pseudonym=other))
+    assert mirror.by_pseudonym(PSEUDONYM, NOW) is None
+    assert mirror.by_pseudonym(other, NOW) is not None
+
+
 def test_a_mirror_is_bounded():
     mirror = ConsentMirror(bands_max=1)
     mirror.apply(TOKEN, given_consent())

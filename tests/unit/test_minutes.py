@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -145,34 +146,38 @@ def test_a_batch_over_three_minutes_is_divided():
     np.testing.assert_equal([table.fields["eda"][0] for table in tables], [np.nan, 2.0, 2.0])
 
 
+def test_a_batch_that_closes_its_own_first_minute_keeps_mean_and_deviation_together():
+    minutes = builder()
+    batch = Motion(time=START + 30, rate=1, mean_mg=(1000,) * 50, sd_mg=(12,) * 50)
+    assert minutes.motion(batch) is None
+    minutes.flush()
+    tables, _ = minutes.take()
+    assert [table.fields["motion"][0] for table in tables] == [0.012, 0.012]
+
+
 def test_a_change_of_rate_within_a_minute_is_rejected():
     minutes = builder()
     assert minutes.eda(Eda(time=START, rate=4, nano_siemens=(1000,) * 4)) is None
     assert minutes.eda(Eda(time=START + 1, rate=8, nano_siemens=(1000,) * 8)) == "rate"
 
 
-def test_a_temperature_is_that_of_the_second_before_the_time_that_follows_it():
+def test_a_temperature_belongs_to_the_second_that_the_next_time_ends():
     minutes = builder()
-    hear(minutes, START, 60)
-    for at in (START + 50, START + 60):
-        minutes.temperature(31.5)
+    told = ((31.5, START + 50), (31.5, START + 60), (32.5, START + 70), (32.5, START + 80))  # two make a mean
+    for celsius, at in told:
+        minutes.temperature(celsius)
         assert minutes.time(at) is None
     minutes.flush()
-    tables, dropped = minutes.take()
-    assert [table.fields["skin_temp"][0] for table in tables] == [31.5]
-    assert dropped == {}
+    tables, _ = minutes.take()
+    assert [table.fields["skin_temp"][0] for table in tables] == [31.5, 32.5]
 
 
-def test_a_clock_that_ticks_on_without_a_measurement_opens_no_minute():
+def test_a_time_at_the_end_of_the_last_minute_is_no_minute_of_its_own():
     minutes = builder()
-    assert minutes.time(START - 60) is None
     hear(minutes, START, 60)
-    for at in range(START + 60, START + 600, 10):
-        assert minutes.time(at) is None
+    minutes.time(START + 60)
     minutes.flush()
-    tables, dropped = minutes.take()
-    assert len(tables) == 1
-    assert dropped == {}
+    assert made(minutes) == ([0], {})
 
 
 def test_a_time_alone_begins_no_account():
@@ -191,6 +196,19 @@ def test_a_time_told_at_the_start_of_the_first_second_is_of_that_second():
     hear(minutes, START + 1, 59)
     minutes.flush()
     assert made(minutes) == ([0], {})
+
+
+@pytest.mark.parametrize(("tells", "coverage"), [(True, 0.0), (False, None)])
+def test_a_minute_without_beats_is_told_apart_from_a_strap_that_never_tells_any(tells: bool, coverage: float | None):
+    minutes = builder()
+    beats = ((START + 1.0, 0.8), (START + 1.8, 0.8)) if tells else ()
+    assert minutes.heart(PlacedHeart(START + 2, 75, True, beats)) is None
+    hear(minutes, START + 3, 117)
+    minutes.flush()
+    first, second = (r for table in minutes.take()[0] for r in table.readings(NAME))
+    assert second.hr == 75.0
+    assert second.rr_coverage == coverage
+    assert (first.rr_coverage is None) is not tells
 
 
 def test_frames_give_the_same_reading_as_the_arrays_behind_them():
@@ -304,7 +322,8 @@ def test_every_minute_between_the_first_and_the_last_heard_is_made_or_dropped_on
         if kind == "flush":
             minutes.flush()
             continue
-        if getattr(minutes, kind)(frame) is None and kind not in ("temperature", "time"):
+        fault = getattr(minutes, kind)(frame)
+        if fault is None and kind not in ("temperature", "time"):
             at = frame.time
             length = len(getattr(frame, "nano_siemens", getattr(frame, "mean_mg", ())))
             last = at + (length - 1) // frame.rate if length else at

@@ -1,0 +1,212 @@
+"""/mijn for who is not logged in: take part with a claim code, log in, or get a new secret."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from api.accounts import SECRET_LETTERS_MIN, fit_secret
+from api.ledger import LedgerRefusal, Refusal
+from api.volunteer.own_pages import overview
+from api.volunteer.routes import receipt_of
+from api.volunteer.web import Visit, add, choices_in
+from contracts.consent import Purpose
+from contracts.reading import Category
+
+router = APIRouter()
+_CODE_LETTERS_MAX = 40
+
+
+def start(visit: Visit) -> Response:
+    """The own page, or the ways to it."""
+    return overview(visit) if visit.visitor is not None else visit.page("mijn_start.html", "/mijn")
+
+
+def take_part(visit: Visit) -> Response:
+    """The notice, the code, and the statement to be an adult. A QR code brings the claim code along."""
+    return _take_part(visit, visit.request.query_params.get("code", "")[:_CODE_LETTERS_MAX], ())
+
+
+def choose(visit: Visit) -> Response:
+    """Next: the choices. Nothing is kept yet."""
+    code = visit.fields.get("code", "")[:_CODE_LETTERS_MAX]
+    faults = [] if visit.fields.get("adult") == "yes" else ["adult"]
+    if (wait := _wait(visit, code)) == 0 and not visit.parts.ledger.claimable(code):
+        _failed(visit, code)
+        faults.insert(0, "code")
+    if faults or wait:
+        return _take_part(visit, code, faults, wait=wait)
+    return _choose(visit, code, ())
+
+
+def enrol(visit: Visit) -> Response:
+    """Take part: choices, district and secret become an enrolment, whose receipt is shown."""
+    fields, parts = visit.fields, visit.parts
+    code, secret = fields.get("code", "")[:_CODE_LETTERS_MAX], fields.get("secret", "")
+    if fields.get("adult") != "yes":
+        return _take_part(visit, code, ["adult"])
+    if wait := _wait(visit, code):
+        return _take_part(visit, code, (), wait=wait)
+    faults = _secret_faults(fields)
+    if not parts.districts.known(fields.get("district", "")):
+        faults.insert(0, "district")
+    if faults:
+        return _choose(visit, code, faults)
+    if not parts.ledger.claimable(code):  # before the slow hash
+        _failed(visit, code)
+        return _take_part(visit, code, ["code"])
+    prepared = parts.accounts.prepare(secret)
+    try:
+        enrolment = parts.ledger.enrol(
+            code,
+            district=fields["district"],
+            adult=True,
+            language=visit.language,
+            choices=choices_in(fields),
+            also=lambda connection, pseudonym: parts.accounts.write(connection, pseudonym, prepared),
+        )
+    except LedgerRefusal as refusal:
+        _failed(visit, code)
+        return _take_part(visit, code, ["code" if refusal.reason is Refusal.CLAIM else "district"])
+    parts.consent_changed()
+    token = parts.accounts.open(enrolment.record.principal_id)
+    response = visit.page(
+        "mijn_welkom.html",
+        "/mijn",
+        receipt=receipt_of(enrolment.record),
+        words=prepared.words,
+        code=code,
+    )
+    return visit.with_cookie(response, token)
+
+
+def decline(visit: Visit) -> Response:
+    """Nothing was kept, and no reason is asked for."""
+    return visit.page("mijn_nee.html", "/mijn/nee")
+
+
+def log_in_form(visit: Visit) -> Response:
+    """The form to log in."""
+    return _log_in(visit, ())
+
+
+def log_in(visit: Visit) -> Response:
+    """By claim code and secret. An unknown code, a code without a secret and a wrong secret look and last the same."""
+    code = visit.fields.get("code", "")[:_CODE_LETTERS_MAX]
+    if wait := _wait(visit, code):
+        return _log_in(visit, (), wait=wait)
+    token = visit.parts.accounts.log_in(visit.parts.ledger.wearer_of(code), visit.fields.get("secret", ""))
+    if token is None:
+        _failed(visit, code)
+        return _log_in(visit, ["login"])
+    visit.parts.guard.succeeded(code=visit.parts.ledger.claim_key(code))
+    return visit.with_cookie(visit.go("/mijn"), token)
+
+
+def recover_form(visit: Visit) -> Response:
+    """The form for who lost the secret."""
+    return _recover(visit, ())
+
+
+def recover(visit: Visit) -> Response:
+    """A new secret, for the claim code and the recovery words."""
+    code = visit.fields.get("code", "")[:_CODE_LETTERS_MAX]
+    if wait := _wait(visit, code):
+        return _recover(visit, (), wait=wait)
+    if faults := _secret_faults(visit.fields):
+        return _recover(visit, faults)
+    pseudonym = visit.parts.ledger.wearer_of(code)
+    prepared = visit.parts.accounts.recover(pseudonym, visit.fields.get("words", ""), visit.fields["secret"])
+    if prepared is None or pseudonym is None:
+        _failed(visit, code)
+        return _recover(visit, ["recovery"])
+    visit.parts.guard.succeeded(code=visit.parts.ledger.claim_key(code))
+    response = visit.page("mijn_hersteld.html", "/mijn", words=prepared.words)
+    return visit.with_cookie(response, visit.parts.accounts.open(pseudonym))
+
+
+def _take_part(visit: Visit, code: str, faults: Any, *, wait: int = 0) -> Response:
+    notice = visit.parts.notices.of(visit.language)
+    return _form(
+        visit,
+        "mijn_meedoen.html",
+        "/mijn/meedoen",
+        faults,
+        wait,
+        notice=notice,
+        code=code,
+        adult=visit.fields.get("adult") == "yes",
+    )
+
+
+def _choose(visit: Visit, code: str, faults: Any) -> Response:
+    return _form(
+        visit,
+        "mijn_kiezen.html",
+        "/mijn/meedoen",
+        faults,
+        0,
+        code=code,
+        districts=visit.parts.districts.all(),
+        district=visit.fields.get("district", ""),
+        chosen=choices_in(visit.fields),
+        answered={name: value for name, value in visit.fields.items() if value in ("yes", "no")},
+        purposes=list(Purpose),
+        categories=list(Category),
+        letters=SECRET_LETTERS_MIN,
+    )
+
+
+def _log_in(visit: Visit, faults: Any, *, wait: int = 0) -> Response:
+    return _form(visit, "mijn_inloggen.html", "/mijn/inloggen", faults, wait)
+
+
+def _recover(visit: Visit, faults: Any, *, wait: int = 0) -> Response:
+    return _form(visit, "mijn_herstel.html", "/mijn/herstel", faults, wait, letters=SECRET_LETTERS_MIN)
+
+
+def _form(visit: Visit, template: str, path: str, faults: Any, wait: int, **context: Any) -> Response:
+    """A form with what was wrong in it: 429 while a code or a client must wait, 403 for a refusal, else 400."""
+    refused = {"code", "login", "recovery"} & set(faults)
+    status = 429 if wait else 403 if refused else 400 if faults else 200
+    response = visit.page(
+        template,
+        path,
+        status=status,
+        faults=["wait"] if wait else list(faults),
+        minutes=math.ceil(wait / 60),
+        **context,
+    )
+    if wait:
+        response.headers["Retry-After"] = str(wait)
+    return response
+
+
+def _secret_faults(fields: dict[str, str]) -> list[str]:
+    if not fit_secret(fields.get("secret", "")):
+        return ["secret"]
+    return [] if fields.get("secret") == fields.get("again") else ["again"]
+
+
+def _wait(visit: Visit, code: str) -> int:
+    key = visit.parts.ledger.claim_key(code)
+    return visit.parts.guard.pause(code=key, client=visit.client, now=visit.parts.clock.now())
+
+
+def _failed(visit: Visit, code: str) -> None:
+    key = visit.parts.ledger.claim_key(code)
+    visit.parts.guard.failed(code=key, client=visit.client, now=visit.parts.clock.now())
+
+
+add(router, "/mijn", start, public=True)
+add(router, "/mijn/meedoen", take_part, public=True)
+add(router, "/mijn/meedoen", choose, post=True, public=True)
+add(router, "/mijn/kiezen", enrol, post=True, public=True)
+add(router, "/mijn/nee", decline, public=True)
+add(router, "/mijn/inloggen", log_in_form, public=True)
+add(router, "/mijn/inloggen", log_in, post=True, public=True)
+add(router, "/mijn/herstel", recover_form, public=True)
+add(router, "/mijn/herstel", recover, post=True, public=True)

@@ -1,0 +1,101 @@
+"""All that is held about one volunteer, gathered for the volunteer alone. Each look is written down first."""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from api.ledger import ErasureState
+from api.notices import Language
+from api.parts import Parts
+from api.schemas import OwnErasure
+from contracts.ports import StoredReading, StoredReport, StoreUnavailable
+from contracts.reading import FIELDS
+
+
+class OwnRows(NamedTuple):
+    """Readings and answers of one volunteer, in order of time."""
+
+    readings: list[StoredReading]
+    reports: list[StoredReport]
+
+
+def read(parts: Parts, pseudonym: str, *, purpose: str = "own data") -> OwnRows | None:
+    """What the store holds; None when it cannot be asked now."""
+    if parts.own_data is None:
+        return None
+    parts.access_log.record(role="volunteer", purpose=purpose, dataset="readings", pseudonym=pseudonym)
+    try:
+        return OwnRows(*parts.own_data.person(pseudonym))
+    except StoreUnavailable:
+        return None
+
+
+def document(parts: Parts, pseudonym: str, rows: OwnRows) -> bytes:
+    """Everything as one JSON document."""
+    found: dict[str, Any] = {
+        "pseudonym": pseudonym,
+        "madeAt": time_of(int(parts.clock.now())).isoformat(),
+        "consents": parts.ledger.history(pseudonym),
+        "erasures": [erasure_out(s).model_dump(mode="json", by_alias=True) for s in parts.ledger.erasures(pseudonym)],
+        "accesses": [entry._asdict() for entry in parts.access_log.own(pseudonym)],
+        "readings": [{"district": r.district, **msgspec.structs.asdict(r.reading)} for r in rows.readings],
+        "reports": [{"district": r.district, **msgspec.structs.asdict(r.report)} for r in rows.reports],
+    }
+    return msgspec.json.encode(found)
+
+
+def readings_csv(rows: OwnRows, language: Language) -> str:
+    """The readings, a line for each minute; ';' and a decimal comma in Dutch."""
+    table = [
+        [time_of(r.reading.minute).isoformat(), r.district, *(getattr(r.reading, name) for name in FIELDS)]
+        for r in rows.readings
+    ]
+    return _csv(["minute", "district", *FIELDS], table, language)
+
+
+def reports_csv(rows: OwnRows, language: Language) -> str:
+    """The answers, a line for each."""
+    table = [
+        [time_of(r.report.at).isoformat(), r.district, r.report.safe, r.report.happy, r.report.reason]
+        for r in rows.reports
+    ]
+    return _csv(["at", "district", "safe", "happy", "reason"], table, language)
+
+
+def erasure_out(state: ErasureState) -> OwnErasure:
+    """An erasure as it goes out."""
+    return OwnErasure(
+        asked_at=time_of(state.asked_at),
+        erased_at=None if state.erased_at is None else time_of(state.erased_at),
+        readings=state.readings,
+        reports=state.reports,
+    )
+
+
+def time_of(seconds: float) -> datetime:
+    """Unix seconds as a time in UTC."""
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+_DELIMITERS: Final = {"nl": ";", "en": ","}
+
+
+def _csv(head: list[str], table: list[list[Any]], language: Language) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, delimiter=_DELIMITERS[language], lineterminator="\r\n")
+    writer.writerow(head)
+    for row in table:
+        writer.writerow([_cell(value, language) for value in row])
+    return out.getvalue()
+
+
+def _cell(value: object, language: Language) -> str:
+    if value is None:
+        return ""
+    text = str(value)
+    return text.replace(".", ",") if isinstance(value, float) and language == "nl" else text

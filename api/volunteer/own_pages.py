@@ -1,0 +1,216 @@
+"""/mijn for who is logged in: what is held, what was chosen, an answer, stop. About one pseudonym alone."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fastapi import APIRouter
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from api.ledger import LedgerRefusal
+from api.pages.own import HR_HIGH, HR_LOW, draw_own, windows_of
+from api.pages.words import local_day
+from api.records import Event
+from api.volunteer import own_data
+from api.volunteer.own_data import OwnRows
+from api.volunteer.routes import receipt_of
+from api.volunteer.web import Visit, add, choices_in
+from contracts.consent import Purpose
+from contracts.reading import Category, Reason, SelfReport
+from contracts.release import MEASURED
+
+router = APIRouter()
+_MINUTE_S: Final = 60
+
+
+def overview(visit: Visit) -> Response:
+    """What holds now, what is held, who looked, and the two buttons to stop."""
+    parts, me = visit.parts, visit.pseudonym
+    record = parts.ledger.current(me)
+    held = None
+    if parts.own_data is not None:
+        rows = own_data.read(parts, me, purpose="own page")
+        held = None if rows is None else (len(rows.readings), len(rows.reports))
+    given = [r for r in parts.ledger.history(me) if getattr(r, "event", None) in (Event.GIVEN, Event.RENEWED)]
+    return visit.page(
+        "mijn.html",
+        "/mijn",
+        record=record,
+        state=_state(visit),
+        until=local_day(record.valid_until),
+        days_left=parts.renewals.days_left(record),
+        changed=parts.notices.of(visit.language).changed,
+        held=held,
+        ever=bool(given),
+        answers=Category.SELF_REPORT in {c for chosen in record.purposes.values() for c in chosen},
+        erasures=[own_data.erasure_out(state) for state in parts.ledger.erasures(me)],
+        looks=parts.access_log.own(me)[:-51:-1],
+    )
+
+
+def show_data(visit: Visit) -> Response:
+    """Heart rate and answers, drawn and as tables, districts by day, and the windows that somebody was part of."""
+    rows = _rows(visit)
+    heard = {district for district, _ in rows.readings}
+    cells = visit.parts.releases.cells(districts=heard, metrics=MEASURED[:1], derived=False) if heard else []
+    return visit.page(
+        "mijn_gegevens.html",
+        "/mijn/gegevens",
+        charts=draw_own(rows.readings, rows.reports),
+        low=int(HR_LOW),
+        high=int(HR_HIGH),
+        reports=rows.reports,
+        windows=windows_of(cells, rows.readings, rows.reports)[::-1],
+        names={district.code: district.name for district in visit.parts.districts.all()},
+    )
+
+
+def show_choices(visit: Visit) -> Response:
+    """The choices of now, to be changed."""
+    return _choices(visit, ())
+
+
+def change(visit: Visit) -> Response:
+    """New choices, in the place of those before."""
+    try:
+        visit.parts.ledger.change(visit.pseudonym, choices_in(visit.fields))
+    except LedgerRefusal as refusal:
+        return _choices(visit, [refusal.reason.value], status=409)
+    visit.parts.consent_changed()
+    return visit.go("/mijn/bewijs")
+
+
+def stop(visit: Visit) -> Response:
+    """Take everything back with one tap; by the other button, what is stored is erased too."""
+    visit.parts.ledger.withdraw(visit.pseudonym, erase=visit.fields.get("erase") == "yes")
+    visit.parts.consent_changed()
+    return visit.go("/mijn")
+
+
+def show_answer(visit: Visit) -> Response:
+    """The two questions."""
+    return _answer(visit, ())
+
+
+def answer(visit: Visit) -> Response:
+    """Send an answer the way that a band's goes. A second one within a minute takes the place of the first."""
+    parts, fields = visit.parts, visit.fields
+    record = parts.ledger.current(visit.pseudonym)
+    now = parts.clock.now()
+    categories = {c for chosen in record.purposes.values() for c in chosen}
+    if not record.stands or now >= record.valid_until or Category.SELF_REPORT not in categories:
+        return _answer(visit, ["answer-no"], status=409)
+    marks = [int(fields[name]) if fields.get(name, "") in _MARKS else None for name in ("safe", "happy")]
+    safe, happy = marks
+    if safe is None or happy is None:
+        return _answer(visit, ["marks"], status=400)
+    reason = next((r for r in Reason if r.value == fields.get("reason")), None)
+    at = max(int(now) // _MINUTE_S * _MINUTE_S, record.valid_from)
+    report = SelfReport(pseudonym=visit.pseudonym, at=at, safe=safe, happy=happy, reason=reason)
+    if parts.publisher is None or not parts.publisher.publish_report(record.district, report):
+        return _answer(visit, ["answer-later"], status=503)
+    return visit.page("mijn_dank.html", "/mijn/antwoord")
+
+
+def show_receipt(visit: Visit) -> Response:
+    """The receipt of the last choice."""
+    record = visit.parts.ledger.current(visit.pseudonym)
+    return visit.page(
+        "mijn_bewijs.html", "/mijn/bewijs", receipt=receipt_of(record), until=local_day(record.valid_until)
+    )
+
+
+def receipt_json(visit: Visit) -> Response:
+    """The same receipt for a machine."""
+    receipt = receipt_of(visit.parts.ledger.current(visit.pseudonym))
+    return _file(receipt.model_dump_json(by_alias=True), "application/json", "wijkpols-bewijs.json")
+
+
+def data_json(visit: Visit) -> Response:
+    """All that is held, as one JSON document."""
+    body = own_data.document(visit.parts, visit.pseudonym, _rows(visit))
+    return _file(body, "application/json", "wijkpols-mijn-gegevens.json")
+
+
+def readings_csv(visit: Visit) -> Response:
+    """The readings as CSV."""
+    return _file(own_data.readings_csv(_rows(visit), visit.language), "text/csv", "wijkpols-metingen.csv")
+
+
+def reports_csv(visit: Visit) -> Response:
+    """The answers as CSV."""
+    return _file(own_data.reports_csv(_rows(visit), visit.language), "text/csv", "wijkpols-antwoorden.csv")
+
+
+def log_out(visit: Visit) -> Response:
+    """End this session."""
+    if visit.visitor is not None:
+        visit.parts.accounts.close(visit.visitor.token)
+    return visit.without_cookie(visit.go("/mijn"))
+
+
+_MARKS: Final = {str(mark) for mark in range(11)}
+
+
+def _state(visit: Visit) -> str:
+    """What holds, as the page words it."""
+    record = visit.parts.ledger.current(visit.pseudonym)
+    ended = visit.parts.renewals.why(record)
+    if ended is None and record.stands:
+        return "given"
+    return (ended or record.event).value
+
+
+def _choices(visit: Visit, faults: tuple[str, ...] | list[str], *, status: int = 200) -> Response:
+    record = visit.parts.ledger.current(visit.pseudonym)
+    notice = visit.parts.notices.of(visit.language)
+    return visit.page(
+        "mijn_keuzes.html",
+        "/mijn/keuzes",
+        status=status,
+        faults=list(faults),
+        chosen=record.purposes,
+        answered={f"{p.value}.{c.value}": "yes" for p, chosen in record.purposes.items() for c in chosen},
+        purposes=list(Purpose),
+        categories=list(Category),
+        notice=notice,
+        state=_state(visit),
+    )
+
+
+def _answer(visit: Visit, faults: tuple[str, ...] | list[str], *, status: int = 200) -> Response:
+    return visit.page(
+        "mijn_antwoord.html",
+        "/mijn/antwoord",
+        status=status,
+        faults=list(faults),
+        fields=visit.fields,
+        reasons=[reason.value for reason in Reason],
+    )
+
+
+def _rows(visit: Visit) -> OwnRows:
+    rows = own_data.read(visit.parts, visit.pseudonym)
+    if rows is None:
+        raise HTTPException(503)
+    return rows
+
+
+def _file(body: str | bytes, media_type: str, name: str) -> Response:
+    headers = {"Cache-Control": "no-store", "Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(body, headers=headers, media_type=media_type)
+
+
+add(router, "/mijn/gegevens", show_data)
+add(router, "/mijn/keuzes", show_choices)
+add(router, "/mijn/keuzes", change, post=True)
+add(router, "/mijn/stoppen", stop, post=True)
+add(router, "/mijn/antwoord", show_answer)
+add(router, "/mijn/antwoord", answer, post=True)
+add(router, "/mijn/bewijs", show_receipt)
+add(router, "/mijn/bewijs.json", receipt_json)
+add(router, "/mijn/gegevens.json", data_json)
+add(router, "/mijn/metingen.csv", readings_csv)
+add(router, "/mijn/antwoorden.csv", reports_csv)
+add(router, "/mijn/uitloggen", log_out, post=True)

@@ -1,0 +1,5 @@
+"""Fixtures of this folder."""
+
+from tests.registrykit.databases import database
+
+__all__ = ["database"]
