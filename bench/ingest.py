@@ -97,6 +97,7 @@ def mosquitto(folder: Path) -> Iterator[int]:
     config = folder / "mosquitto.conf"
     config.write_text(
         f"listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 1000000\nmax_inflight_messages 6000\n"
+        "set_tcp_nodelay true\n"
     )
     program = "/usr/sbin/mosquitto"
     with subprocess.Popen([program, "-c", str(config)], stderr=subprocess.DEVNULL) as server:

@@ -1,9 +1,9 @@
 """Mosquitto, InfluxDB and our workers beside Node-RED with node-red-contrib-influxdb, on one machine, by one command.
 
 Everything is queued in the broker before a consumer is let in, and its pace is read off InfluxDB's own counters of
-points (/debug/vars), from the first to the last. CPU and memory are those of the consumer's processes from then on, as
-the kernel counts them. Node-RED is given its best case: MQTT 5, QoS 1, a session that is kept, one write for each
-message.
+points (/debug/vars), from the first to the last. CPU and memory are those of the consumer's processes, as the kernel
+counts them, less what starting takes. Node-RED is given its best case: MQTT 5, QoS 1, a session that is kept, one write
+for each message.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
@@ -158,28 +159,43 @@ def send(at: Servers, readings: int, a_message: int) -> None:
         raise SystemExit("the broker did not take all messages")
 
 
+class Sampler(threading.Thread):
+    """Reads the server's counter from before the consumer starts until it has stood still for a while."""
+
+    def __init__(self, at: Servers, readings: int) -> None:
+        super().__init__(daemon=True)
+        self._at, self._readings, self._before = at, readings, at.points()
+        self.samples = [(time.perf_counter(), 0)]  # the last time at which there was none, then each change
+
+    def run(self) -> None:
+        deadline = time.perf_counter() + STARTS_S_MAX
+        while self.samples[-1][1] < self._readings and time.perf_counter() < deadline:
+            time.sleep(TICK_S)
+            count, now = self._at.points() - self._before, time.perf_counter()
+            if count == 0:
+                self.samples = [(now, 0)]
+            elif count != self.samples[-1][1]:
+                self.samples.append((now, count))
+                deadline = now + QUIET_S
+
+    def per_second(self) -> float:
+        (begun, _), (ended, last) = self.samples[0], self.samples[-1]
+        return last / (ended - begun) if last else 0.0
+
+
 def drained(consumer: Consumer, readings: int, a_message: int) -> Drained:
     with servers() as at:
-        with consumer(at):
-            pass  # makes the session in which all will queue
+        with consumer(at) as process:  # makes the session in which all will queue
+            to_start = cpu_s(family(process.pid))
         send(at, readings, a_message)
-        before = at.points()
-        samples = [(time.perf_counter(), 0)]
-        started = time.perf_counter()
+        sampler = Sampler(at, readings)
+        sampler.start()
         with consumer(at) as process:
-            began_with = cpu_s(family(process.pid))
-            while samples[-1][1] < readings and time.perf_counter() - samples[-1][0] < QUIET_S:
-                time.sleep(TICK_S)
-                count = at.points() - before
-                if count == 0 and time.perf_counter() - started < STARTS_S_MAX:
-                    samples = [(time.perf_counter(), 0)]  # not begun
-                elif count != samples[-1][1]:
-                    samples.append((time.perf_counter(), count))
+            sampler.join()
             members = family(process.pid)
-            spent, memory = cpu_s(members) - began_with, memory_mb(members)
+            spent, memory = cpu_s(members) - to_start, memory_mb(members)
         lost = readings - at.stored()
-    (begun, first), (ended, last) = samples[0], samples[-1]
-    return Drained((last - first) / (ended - begun), spent / readings * 1e6, memory, lost)
+    return Drained(sampler.per_second(), spent / readings * 1e6, memory, lost)
 
 
 def lost_by_a_kill(consumer: Consumer, readings: int) -> int:

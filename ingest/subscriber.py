@@ -20,7 +20,9 @@ from contracts.wire import READINGS_FILTER
 from ingest.mqtt import Link, topic_of
 
 SHARED_FILTER: Final = f"$share/ingest/{READINGS_FILTER}"
-RECEIVE_MAXIMUM: Final = 1_000
+RECEIVE_MAXIMUM: Final = 4_000
+#: Payloads of one `take`: the messages of a batch may be many small or few large ones.
+BATCH_BYTES_MAX: Final = 1 << 20
 #: How long a broker keeps our session, with all that was not acknowledged, while we are away.
 SESSION_S: Final = 7 * 86_400
 
@@ -77,11 +79,13 @@ class ReadingsSubscriber:
     def take(self, messages_max: int, timeout_s: float) -> list[Delivery]:
         """Whatever is there, up to a number; waits for the first, never for more. Empty: nothing came, or `wake`."""
         taken: list[Delivery] = []
+        size = 0
         try:
             item = self._queue.get(timeout=timeout_s)
             while item is not None:
                 taken.append(item)
-                if len(taken) >= messages_max:
+                size += len(item.payload)
+                if len(taken) >= messages_max or size >= BATCH_BYTES_MAX:
                     break
                 item = self._queue.get_nowait()
         except queue.Empty:

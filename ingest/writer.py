@@ -23,8 +23,8 @@ from ingest.subscriber import Delivery, ReadingsSubscriber
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-#: At most 60 items each: the memory of a batch is bounded, some tens of megabytes at worst.
-MESSAGES_MAX: Final = 500
+#: Many small messages share one barrier and one sync of the store's disk; the subscriber bounds their bytes.
+MESSAGES_MAX: Final = 2_000
 STORE_REFUSED: Final = "store-refused"
 _IDLE_S: Final = 1.0
 _RETRY_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
@@ -25,11 +28,20 @@ def influxd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Influxd]:
         server.stop()
 
 
-@pytest.fixture(params=["duckdb", "influxdb"])
+#: Any server one has, such as influxdb://:TOKEN@HOST:8086/DATABASE: the whole suite runs on it too, each test in a
+#: database of its own beside the named one.
+NAMED = os.environ.get("WIJKPOLS_TEST_INFLUX_URL", "")
+_RUN = f"{os.getpid():x}{int(time.time()):x}"
+
+
+@pytest.fixture(params=["duckdb", "influxdb", *(["named"] if NAMED else [])])
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty store."""
     if request.param == "duckdb":
         return f"duckdb:///{tmp_path / 'readings.duckdb'}"
+    if request.param == "named":
+        parts = urlsplit(NAMED)
+        return urlunsplit(parts._replace(path=f"{parts.path}-{_RUN}-{next(_numbers)}"))
     return request.getfixturevalue("influxd").url(f"contract{next(_numbers)}")
 
 

@@ -1,0 +1,19 @@
+"""The list of mutants fits the code as it is; `make mutants` runs it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tools.mutants import ROOT, Mutant, mutants
+
+
+def test_every_heading_of_the_list_is_a_mutant():
+    headings = [line for line in (ROOT / "docs/explanation/mutants.md").read_text().splitlines() if line[:3] == "## "]
+    assert [f"## {mutant.name}" for mutant in mutants()] == headings
+
+
+@pytest.mark.parametrize("mutant", mutants(), ids=lambda mutant: mutant.name)
+def test_a_mutant_changes_one_place_and_names_a_test_that_there_is(mutant: Mutant):
+    assert mutant.old != mutant.new
+    file, _, test = mutant.test.partition("::")
+    assert f"def {test}(" in (ROOT / file).read_text()
