@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help demo test test-deps check bench lock clean
+.PHONY: help demo test test-deps check bench soak mutants bench-ingest lock clean
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
@@ -25,7 +25,19 @@ check: $(VENV)/dev.stamp
 
 ## make bench          side-by-side measurements
 bench: $(VENV)/dev.stamp
-	@for file in bench/*.py; do echo "== $$file"; $(BIN)/python $$file $(ARGS) || exit 1; done
+	@for file in $(filter-out bench/ingest_beside.py,$(wildcard bench/*.py)); do echo "== $$file"; $(BIN)/python $$file $(ARGS) || exit 1; done
+
+## make soak [ARGS=…]  400,000 readings while broker, ingest and store are killed in turn (--readings, --seed)
+soak: test-deps
+	@$(BIN)/python tests/soak/run.py $(ARGS)
+
+## make mutants        break each guarantee once, and see that a test notices
+mutants: test-deps
+	@$(BIN)/python tools/mutants.py $(ARGS)
+
+## make bench-ingest   Mosquitto, InfluxDB and our workers beside Node-RED (needs npm; ARGS=--json)
+bench-ingest: test-deps
+	@$(BIN)/python bench/ingest_beside.py $(ARGS)
 
 ## make lock           renew the locks (needs uv)
 lock:

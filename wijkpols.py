@@ -31,6 +31,9 @@ PARTS: Final = {
     "gateway": Part("gateway.app", "gateway", "read wristbands and send minutes to the broker"),
     "ingest": Part("ingest.app", "ingest", "take minutes from the broker into the store"),
     "analytics": Part("analytics.app", "analytics", "compute and release the district indices"),
+    "attack": Part("attacks.app", "demo", "attack the releases of a throw-away city, and engines that are broken"),
+    "evaluate": Part("evaluation.app", "evaluate", "what calm is worth on labelled recordings"),
+    "simulate": Part("evaluation.detection_app", "evaluate", "days until a district's figure shows replayed stress"),
     "api": Part("api.app", "api", "the pages and the API: indices, consent, transparency"),
     "districts": Part(
         "api.commands", "api", "list the districts, or import your own", "add_district_arguments", "run_districts"

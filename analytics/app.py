@@ -1,9 +1,11 @@
-"""Where analytics is put together, and its commands: `wijkpols analytics run | plan | budget`."""
+"""Where analytics is put together, and its commands: `wijkpols analytics run | schedule | plan | budget`."""
 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import date
@@ -13,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from analytics.mechanism import epsilon
 from analytics.release_log import ReleaseLog, open_engine
 from analytics.runner import GRACE_S, Analytics, Refusal, RunSummary
+from analytics.schedule import keep_releasing
 from analytics.settings import Settings
 from contracts.district import UTRECHT, District
 from contracts.ports import Clock, ConsentDirectory, Fault, ReadingStore, StoreUnavailable, SystemClock, UsageFault
@@ -35,8 +38,9 @@ def build(
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of `wijkpols analytics`."""
-    commands = parser.add_subparsers(dest="analytics_command", required=True, metavar="run|plan|budget")
+    commands = parser.add_subparsers(dest="analytics_command", required=True, metavar="run|schedule|plan|budget")
     commands.add_parser("run", help="release every complete window that has not been released yet")
+    commands.add_parser("schedule", help="release whenever it is due, until it is stopped; any number may run at once")
     planning = commands.add_parser("plan", help="show the public release plan, or make a new one")
     planning.add_argument("--set", action="store_true", help="make a plan out of who is enrolled now")
     planning.add_argument("--from", dest="holds_from", metavar="YYYY-MM-DD", help="the first day it holds (today)")
@@ -58,6 +62,8 @@ def run(
         return _show_budget(ReleaseLog(open_engine(settings.registry_url)), clock)
     if args.analytics_command == "plan" and not args.set:
         return _show_plan(ReleaseLog(open_engine(settings.registry_url)))
+    if args.analytics_command == "schedule":
+        return _schedule(lambda: _run(settings, open_store, consents, clock), clock)
     try:
         with closing(open_store(settings.store_url)) as store:
             analytics = build(settings.registry_url, store, consents, clock)
@@ -69,6 +75,24 @@ def run(
         raise Fault("the store of readings cannot be reached: check WIJKPOLS_STORE_URL and try again") from fault
     except DBAPIError as fault:
         raise Fault("the registry is busy or out of reach: check WIJKPOLS_REGISTRY_URL and try again") from fault
+
+
+def _run(
+    settings: Settings, open_store: Callable[[str], ReadingStore], consents: ConsentDirectory, clock: Clock
+) -> None:
+    """One run with a store of its own, so that a DuckDB file is free for ingest in between."""
+    with closing(open_store(settings.store_url)) as store:
+        _show_run(build(settings.registry_url, store, consents, clock).run())
+    sys.stdout.flush()
+
+
+def _schedule(run: Callable[[], None], clock: Clock) -> int:
+    """Until SIGTERM or Ctrl-C, which let a run end: a release is one transaction either way."""
+    stopped = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stopped.set())
+    keep_releasing(run, clock=clock, wait=stopped.wait, grace_s=GRACE_S)
+    return 0
 
 
 def _day(text: str | None) -> date | None:

@@ -1,14 +1,17 @@
-"""What is usual for one person at one time of day: median and 1.4826·MAD per hour band.
+"""What is usual for one person at one time of day: median and 1.4826·MAD per hour band, from the last 28 days.
 
-From the 28 local days before the day that is scored. The people of a chunk are handled at once: their values are
-sorted a single time, and each day's medians are read off the sorted values. `Baselines` is what the scores need;
-an incremental form with another inside takes this one's place.
+Kept as counts in narrow bins. A day is added once and taken off once, 28 days later: what a day costs does not grow
+with the history, and a person's state has a fixed size. The medians are those of the binned values, exactly.
 
 The factor makes the median absolute deviation consistent for a normal distribution (Rousseeuw & Croux 1993).
+
+The state lives as long as one run and is made out of the readings that the store holds then: when those are erased,
+nothing of the person is left anywhere to compute a baseline from.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final, NamedTuple, Protocol
 
 import numpy as np
@@ -19,23 +22,20 @@ from analytics.windows import BANDS
 HISTORY_DAYS: Final = 28
 #: With fewer days of history than this the scored day itself is added, so that a first day counts.
 DAYS_MIN: Final = 3
-#: Still minutes that a median needs; an hour band with fewer uses all hours.
+#: Still minutes that a median needs; an hour band with fewer uses all hours, and all hours with fewer the constants.
 MINUTES_MIN: Final = 30
 MAD_TO_SD: Final = 1.4826
+#: Bins, in units of the public scale from the public centre; what lies beyond them counts in the outermost.
+BIN_WIDTH: Final = 0.025
+BIN_LOW: Final = -5.0
+BINS: Final = 600
 
 
 class Usual(NamedTuple):
-    """Centre and scale, [persons, BANDS, features]; NaN where there are too few minutes to say, or nobody asks."""
+    """Centre and scale, [persons, BANDS, features], in the features' units."""
 
     centre: NDArray[np.float64]
     scale: NDArray[np.float64]
-
-
-class Baselines(Protocol):
-    """What is usual before a day."""
-
-    def before(self, day: int) -> Usual:
-        """The baseline with which a day (ordinal) is scored, for the hour bands in which it has still minutes."""
 
 
 class StillMinutes(NamedTuple):
@@ -47,121 +47,149 @@ class StillMinutes(NamedTuple):
     features: NDArray[np.float64]  # [n, features], NaN where absent
 
 
-class _Sorted(NamedTuple):
-    value: NDArray[np.float64]
-    cell: NDArray[np.int64]  # person · BANDS + band
-    day: NDArray[np.int32]
+class Baselines(Protocol):
+    """What is usual for a fixed group of people. Days come in order, each once."""
+
+    def usual(self, day: int, today: StillMinutes) -> Usual:
+        """The baseline with which a day (ordinal) is scored; the day is added to the history."""
+
+    def add(self, day: int, today: StillMinutes) -> None:
+        """Add a day that is not scored."""
 
 
-class SortedBaselines:
-    """Exact baselines out of all minutes of a chunk, held in memory."""
+class Constants(NamedTuple):
+    """The public centre and scale of each feature, for who has too few minutes; half the scale is the least scale."""
 
-    def __init__(self, minutes: StillMinutes, *, persons: int, floors: tuple[float, ...]) -> None:
-        """`floors`: the smallest scale of each feature, in its unit."""
-        self._persons = persons
-        self._floors = np.asarray(floors)
-        self._minutes = minutes
-        self._features = [_sorted(minutes, column) for column in range(len(floors))]
-        seen = np.unique(minutes.person.astype(np.int64) << 32 | minutes.day)
-        self._seen_person, self._seen_day = seen >> 32, seen & 0xFFFFFFFF
-
-    def before(self, day: int) -> Usual:
-        """The baseline with which a day (ordinal) is scored: O(minutes held)."""
-        history = (self._seen_day >= day - HISTORY_DAYS) & (self._seen_day < day)
-        days = np.bincount(self._seen_person[history], minlength=self._persons)
-        novice = days < DAYS_MIN
-        today = self._minutes.day == day
-        asked = np.zeros(self._persons * BANDS, dtype=bool)
-        asked[_cell(self._minutes.person[today], self._minutes.band[today])] = True
-        usual = [self._one(column, day, novice, asked) for column in self._features]
-        centre = np.stack([u.centre for u in usual], axis=-1)
-        return Usual(centre, np.maximum(np.stack([u.scale for u in usual], axis=-1), self._floors))
-
-    def _one(self, column: _Sorted, day: int, novice: NDArray[np.bool_], asked: NDArray[np.bool_]) -> Usual:
-        taken = (column.day >= day - HISTORY_DAYS) & (column.day < day)
-        today = np.flatnonzero(column.day == day)
-        taken[today[novice[column.cell[today] // BANDS]]] = True
-        value, cell = column.value[taken], column.cell[taken]
-        counts = np.bincount(cell, minlength=self._persons * BANDS)
-        centre, scale = median_mad(value, counts)
-        short = counts < MINUTES_MIN
-        centre, scale = np.where(short, np.nan, centre), np.where(short, np.nan, scale)
-        short = (short & asked).reshape(-1, BANDS)
-        centre, scale = centre.reshape(-1, BANDS), scale.reshape(-1, BANDS)
-        if short.any():
-            all_day = _all_hours(value, cell // BANDS, np.logical_or.reduce(short, axis=1))
-            centre = np.where(short, all_day.centre, centre)
-            scale = np.where(short, all_day.scale, scale)
-        return Usual(centre, scale)
+    centre: tuple[float, ...]
+    scale: tuple[float, ...]
 
 
-def _cell(person: NDArray[np.int32], band: NDArray[np.int8]) -> NDArray[np.int64]:
-    return person.astype(np.int64) * BANDS + band
+class PublicBaselines:
+    """The public constants for everybody, whatever was or will be: nothing of a day's later minutes is used."""
+
+    def __init__(self, *, persons: int, constants: Constants) -> None:
+        shape = (persons, BANDS, len(constants.centre))
+        self._usual = Usual(np.broadcast_to(constants.centre, shape), np.broadcast_to(constants.scale, shape))
+
+    def usual(self, day: int, today: StillMinutes) -> Usual:  # noqa: ARG002 - the protocol's
+        """The constants."""
+        return self._usual
+
+    def add(self, day: int, today: StillMinutes) -> None:
+        """Nothing is kept."""
 
 
-def _sorted(minutes: StillMinutes, column: int) -> _Sorted:
-    value = minutes.features[:, column]
-    there = np.flatnonzero(np.isfinite(value))
-    cell = _cell(minutes.person[there], minutes.band[there])
-    order = np.lexsort((value[there], cell))
-    rows = there[order]
-    return _Sorted(value[rows], cell[order], minutes.day[rows])
+class _Day(NamedTuple):
+    """What a day added, to be taken off again."""
+
+    day: int
+    cells: NDArray[np.int64]  # flat indices into the counts, one per value
+    people: NDArray[np.int32]  # who had a still minute, each once
 
 
-def _all_hours(value: NDArray[np.float64], person: NDArray[np.int64], wanted: NDArray[np.bool_]) -> Usual:
-    """Over all hours, for the persons wanted only; [persons, 1], NaN with fewer than 30 minutes."""
-    rows = wanted[person]
-    value, person = value[rows], person[rows]
-    order = np.lexsort((value, person))
-    counts = np.bincount(person, minlength=len(wanted))
-    centre, scale = median_mad(value[order], counts)
-    few = counts < MINUTES_MIN
-    return Usual(np.where(few, np.nan, centre)[:, None], np.where(few, np.nan, scale)[:, None])
+class RollingBaselines:
+    """The baselines of a fixed group of people; days are added in order."""
+
+    def __init__(self, *, persons: int, constants: Constants) -> None:
+        self._centre = np.asarray(constants.centre)
+        self._scale = np.asarray(constants.scale)
+        # 28 days hold 40,320 minutes: 16 bits are enough.
+        self._counts = np.zeros((persons, BANDS, len(constants.centre), BINS), np.uint16)
+        self._days_seen = np.zeros(persons, np.int64)
+        self._days: deque[_Day] = deque()
+
+    def add(self, day: int, today: StillMinutes) -> None:
+        """Add the minutes of one day, later than all added before. Raises ValueError for another order."""
+        if self._days and day <= self._days[-1].day:
+            raise ValueError("days are added in order, each once")
+        self._expire(day + 1)
+        rows, column = np.nonzero(np.isfinite(today.features))
+        z = (today.features[rows, column] - self._centre[column]) / self._scale[column]
+        place = np.ravel_multi_index(
+            (today.person[rows], today.band[rows], column, binned(z)), self._counts.shape
+        ).astype(np.int64)
+        people = np.unique(today.person)
+        np.add.at(self._counts.reshape(-1), place, np.uint16(1))
+        self._days_seen[people] += 1
+        self._days.append(_Day(day, place, people))
+
+    def usual(self, day: int, today: StillMinutes) -> Usual:
+        """Out of the 28 days before, of what was added of them; of who has fewer than three, out of this day too."""
+        self._expire(day)
+        shape = self._counts.shape[:3]
+        found = Usual(np.broadcast_to(self._centre, shape).copy(), np.broadcast_to(self._scale, shape).copy())
+        known = self._days_seen >= DAYS_MIN
+        self._own(known, found)
+        self.add(day, today)
+        novice = ~known
+        novice[np.setdiff1d(np.flatnonzero(novice), today.person)] = False  # nobody asks
+        self._own(novice, found)
+        return found
+
+    def _own(self, people: NDArray[np.bool_], found: Usual) -> None:
+        """Put these people's own centre and scale where they have minutes enough."""
+        if not people.any():
+            return
+        counts = self._counts[people]
+        banded = median_mad(counts)
+        all_day = median_mad(counts.sum(axis=1, keepdims=True, dtype=np.uint16))
+        for middle in (all_day, banded):  # the narrower one has the last word
+            enough = middle.n >= MINUTES_MIN
+            centre = self._centre + middle.centre * self._scale
+            scale = np.maximum(middle.spread, 0.5) * self._scale
+            found.centre[people] = np.where(enough, centre, found.centre[people])
+            found.scale[people] = np.where(enough, scale, found.scale[people])
+
+    def _expire(self, day: int) -> None:
+        """Take off the days that lie more than 28 before `day`."""
+        while self._days and self._days[0].day < day - HISTORY_DAYS:
+            old = self._days.popleft()
+            np.subtract.at(self._counts.reshape(-1), old.cells, np.uint16(1))
+            self._days_seen[old.people] -= 1
 
 
-def median_mad(
-    value: NDArray[np.float64], counts: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Median and 1.4826·MAD of each segment of `value`, which is sorted within segments; NaN for an empty one.
-
-    `counts` [segments] are the lengths. Below the median the distances to it rise to the left, above it to the right:
-    the MAD is the middle of two sorted runs, found by bisection in all segments at once, without another sort.
-    """
-    starts = np.cumsum(counts) - counts
-    empty = counts == 0
-    n = np.maximum(counts, 1)
-    padded = np.append(value, np.nan)  # so that an empty last segment has something to point at
-    centre = (padded[starts + (n - 1) // 2] + padded[starts + n // 2]) / 2
-    middle = [_distance(padded, starts, n, centre, k) for k in ((n - 1) // 2, n // 2)]
-    spread = MAD_TO_SD * (middle[0] + middle[1]) / 2
-    return np.where(empty, np.nan, centre), np.where(empty, np.nan, spread)
+def binned(z: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The bins of values in public units."""
+    return np.clip(np.rint((z - BIN_LOW) / BIN_WIDTH), 0, BINS - 1).astype(np.int64)
 
 
-def _distance(
-    value: NDArray[np.float64],
-    starts: NDArray[np.int64],
-    n: NDArray[np.int64],
-    centre: NDArray[np.float64],
-    k: NDArray[np.int64],
-) -> NDArray[np.float64]:
-    """The k-th smallest distance (from 0; at most half of the segment) to the centre in each segment."""
-    below = n // 2
-    above = n - below
+class Middle(NamedTuple):
+    """Median and 1.4826·MAD in public units, NaN of nothing; and of how many values: arrays [...]."""
 
-    def left(i: NDArray[np.int64]) -> NDArray[np.float64]:
-        distance = centre - value[starts + np.clip(below - 1 - i, 0, None)]
-        return np.where(i < below, distance, np.inf)
+    centre: NDArray[np.float64]
+    spread: NDArray[np.float64]
+    n: NDArray[np.int64]
 
-    def right(i: NDArray[np.int64]) -> NDArray[np.float64]:
-        distance = value[starts + np.clip(below + i, None, n - 1)] - centre
-        return np.where(i < 0, -np.inf, np.where(i < above, distance, np.inf))
 
-    # How many of the k nearest lie below: the smallest i with left(i) >= right(k - 1 - i).
-    low, high = np.zeros_like(k), k
-    while (open_ := low < high).any():
+def median_mad(counts: NDArray[np.uint16]) -> Middle:
+    """Median and 1.4826·MAD of binned values; `counts` is [..., BINS]."""
+    upto = np.cumsum(counts, axis=-1, dtype=np.int32)  # [..., BINS]: values in this bin and those below
+    count = upto[..., -1].astype(np.int64)
+    ranks = (np.maximum(count - 1, 0) // 2, count // 2)  # the two in the middle, or one twice
+    last = BINS - 1
+    # Twice the median's bin: an even number of values may have it between two bins.
+    middle = sum(np.minimum((upto <= rank[..., None]).sum(axis=-1), last) for rank in ranks)
+    spread = sum(_distance(upto, middle, rank) for rank in ranks) / 4  # two ranks, in half bins
+    empty = count == 0
+    centre = np.where(empty, np.nan, BIN_LOW + BIN_WIDTH * middle / 2)
+    return Middle(centre, np.where(empty, np.nan, MAD_TO_SD * BIN_WIDTH * spread), count)
+
+
+def _distance(upto: NDArray[np.int32], middle: NDArray[np.int64], rank: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The distance to the middle that `rank` values do not reach, in half bins: by bisection in all rows at once."""
+    low = np.zeros_like(rank)
+    high = np.full_like(rank, 2 * BINS)
+
+    def below(half_bins: NDArray[np.int64]) -> NDArray[np.int64]:
+        """How many values lie in the bins up to this place, told in half bins."""
+        place = half_bins // 2
+        held = np.take_along_axis(upto, np.clip(place, 0, BINS - 1)[..., None], axis=-1)[..., 0]
+        return np.where(place < 0, 0, held).astype(np.int64)
+
+    while (low < high).any():
         half = (low + high) // 2
-        enough = left(half) >= right(k - 1 - half)
-        high = np.where(open_ & enough, half, high)
-        low = np.where(open_ & ~enough, half + 1, low)
-    nearest: NDArray[np.float64] = np.minimum(left(low), right(k - low))
-    return nearest
+        within = below(middle + half) - below(middle - half - 1)
+        enough = within > rank
+        high = np.where(enough, half, high)
+        low = np.where(enough, low, np.minimum(half + 1, high))
+    return low

@@ -15,16 +15,37 @@ import numpy as np
 import opendp.prelude as dp
 from numpy.typing import NDArray
 
-from contracts.release import MEASURED, Cadence
+from contracts.reading import Reason
+from contracts.release import MEASURED, Cadence, Metric
 
-#: Public bounds in centi-points: scores are clipped to [20, 90] points and centred on 55. Never taken from the data.
-LOW: Final = 2_000
-HIGH: Final = 9_000
-CENTRE: Final = (LOW + HIGH) // 2
-REACH: Final = HIGH - CENTRE
+
+class Bounds(NamedTuple):
+    """Where a score is clipped, in centi-points: a public constant, never taken from the data (ADR 5)."""
+
+    low: int
+    high: int
+
+    @property
+    def centre(self) -> int:
+        """What is taken off before adding up."""
+        return (self.low + self.high) // 2
+
+
+#: People who feel safe answer 8 to 10, calm lies around 50. The ranges are equally wide, hence so is the noise.
+BOUNDS: Final[dict[Metric, Bounds]] = {
+    "safe": Bounds(3_000, 10_000),
+    "calm": Bounds(2_000, 9_000),
+    "happy": Bounds(3_000, 10_000),
+}
+#: Of the measured metrics in their order, to take off a record.
+CENTRES: Final = np.array([BOUNDS[metric].centre for metric in MEASURED], dtype=np.int64)
+#: The most by which one record moves a centred sum.
+REACH: Final = 3_500
 #: ρ of one window of an area: the count takes three tenths, each of the three sums a third of the rest.
 RHO: Final = {Cadence.DAILY: 0.04, Cadence.WEEKLY: 0.2}
 COUNT_SHARE: Final = 0.3
+#: ρ of a week's histogram of reasons, of any area, on top of what its windows cost.
+RHO_REASONS: Final = 0.02
 #: A cell is published when its noisy count reaches this plus five standard deviations of the count's noise.
 PARTICIPANTS_MIN: Final = 10
 SIGMAS: Final = 5
@@ -64,13 +85,15 @@ def draw(scores: NDArray[np.int64], cadence: Cadence) -> Draw:
     """
     if scores.dtype != np.int64 or scores.ndim != 2 or scores.shape[1] != len(MEASURED):
         raise TypeError("scores must be whole centi-points, one column per metric")
-    count, safe, calm, happy = measurement(cadence)(scores - CENTRE)
+    count, safe, calm, happy = measurement(cadence)(scores - CENTRES)
     return Draw(int(count), (int(safe), int(calm), int(happy)))
 
 
 @cache
 def measurement(cadence: Cadence) -> Any:
     """The composed OpenDP measurement; its map at 1 is at most the cadence's ρ (and at least ρ·(1 - 1e-9))."""
+    if any(bounds.high - bounds.low != 2 * REACH for bounds in BOUNDS.values()):
+        raise AssertionError("the bounds are wider than the noise is made for")
     scale = noise(cadence)
     count = _column(0) >> dp.t.then_count()
     parts = [count >> dp.m.then_gaussian(scale.sigma_count)]
@@ -80,6 +103,44 @@ def measurement(cadence: Cadence) -> Any:
     if not scale.rho * (1 - 1e-9) <= spent <= scale.rho:
         raise AssertionError(f"the mechanism spends ρ={spent}, its budget is {scale.rho}")
     return composed
+
+
+class ReasonNoise(NamedTuple):
+    """The public constants of the histogram of reasons."""
+
+    rho: float
+    sigma: float  # volunteers
+    threshold: float  # of a bin's noisy count
+
+
+@cache
+def reason_noise() -> ReasonNoise:
+    """The scale and the threshold of a bin: one volunteer is in one bin, so one volunteer moves it by 1 (L2)."""
+    sigma = _WIDER / math.sqrt(2 * RHO_REASONS)
+    return ReasonNoise(RHO_REASONS, sigma, PARTICIPANTS_MIN + SIGMAS * sigma)
+
+
+def draw_reasons(reasons: NDArray[np.int64]) -> tuple[int, ...]:
+    """How many volunteers gave each reason, with noise; `reasons` [n] are indices of `contracts.reading.Reason`."""
+    if reasons.dtype != np.int64 or reasons.ndim != 1:
+        raise TypeError("reasons must be whole numbers, one per volunteer")
+    return tuple(int(count) for count in reason_measurement()(reasons.tolist()))
+
+
+@cache
+def reason_measurement() -> Any:
+    """The histogram's OpenDP measurement; its map at 1 is at most RHO_REASONS. What is no reason is in no bin."""
+    dp.enable_features("contrib")
+    constants = reason_noise()
+    space = dp.vector_domain(dp.atom_domain(T="i64")), dp.symmetric_distance()
+    counted = dp.t.make_count_by_categories(
+        *space, categories=list(range(len(Reason))), MO=dp.L2Distance[dp.i64], null_category=False
+    )
+    measured = counted >> dp.m.then_gaussian(constants.sigma)
+    spent = measured.map(1)
+    if not constants.rho * (1 - 1e-9) <= spent <= constants.rho:
+        raise AssertionError(f"the histogram spends ρ={spent}, its budget is {constants.rho}")
+    return measured
 
 
 def clamped_sum(metric: int) -> Any:

@@ -36,7 +36,7 @@ def records_of(partial: Partial, window: Window, *, plan: Plan, covers: Mapping[
     enrolled = np.array([_counts_here(covers.get(name), window, plan) for name in partial.who], dtype=bool)
     sums = _window_sums(partial, window)
     minutes, calm, reports, safe, happy = sums.T
-    area = _area_of_person(partial, window, areas)
+    area = area_of_person(partial, window, areas)
     taken = enrolled & (area >= 0) & (minutes >= SCORABLE_MIN) & (reports >= REPORTS_MIN)
     scores = np.column_stack(
         [
@@ -66,7 +66,7 @@ def _window_sums(partial: Partial, window: Window) -> NDArray[np.int64]:
     return out
 
 
-def _area_of_person(partial: Partial, window: Window, areas: list[Area]) -> NDArray[np.int64]:
+def area_of_person(partial: Partial, window: Window, areas: list[Area]) -> NDArray[np.int64]:
     """[persons]: the index of the area where the band was heard longest, -1 where that is none of these.
 
     By district; of two heard equally long the lower code, so that the choice is fixed.

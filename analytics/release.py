@@ -6,67 +6,76 @@ reason, and costs the same budget: the noisy count decides, and the exact one is
 
 from __future__ import annotations
 
-import math
-from typing import Final
+from typing import Protocol
 
-from analytics.mechanism import CENTRE, HIGH, LOW, Draw, Noise, draw, noise
-from analytics.records import CENTI, Scores
-from analytics.release_log import ReleaseLog
-from contracts.release import MEASURED, METHOD_VERSION, WITHHELD_REASON, Area, Cell, Window
+import numpy as np
+from numpy.typing import NDArray
 
-#: The spread between people that a margin assumes, in points: a public constant, not taken from the data.
-SD_PEOPLE: Final = 15.0
-Z_95: Final = 1.96
+from analytics.figures import SD_PEOPLE as SD_PEOPLE
+from analytics.figures import Z_95 as Z_95
+from analytics.figures import cells_of as cells_of
+from analytics.figures import counts_of as counts_of
+from analytics.figures import margin_of as margin_of
+from analytics.figures import value_of as value_of
+from analytics.leaf import Leaf
+from analytics.mechanism import Draw, draw, draw_reasons, noise, reason_noise
+from analytics.records import Scores
+from analytics.release_log import Figure, ReleaseLog
+from contracts.release import METHOD_VERSION, Area, Cadence, Cell, Window
 
 
-def release(log: ReleaseLog, *, area: Area, window: Window, scores: Scores) -> tuple[Cell, ...]:
-    """Draw, charge and keep the three cells of an area and window, once.
+class Mechanism(Protocol):
+    """Records [n, 3] in, noise in what comes out. There is one (`mechanism.draw`); `attacks` puts broken ones here."""
+
+    def __call__(self, scores: Scores, cadence: Cadence, /) -> Draw:
+        """A new draw."""
+
+
+def release(
+    log: ReleaseLog,
+    *,
+    area: Area,
+    window: Window,
+    scores: Scores,
+    reasons: NDArray[np.int64] | None = None,
+    mechanism: Mechanism | None = None,
+) -> tuple[Cell, ...]:
+    """Draw, charge and keep the three cells of an area and window, once; with `reasons` [n] their histogram too.
 
     Raises `release_log.AlreadyReleased` or `budget.InsufficientBudget`; nothing was drawn then.
     """
-    constants = noise(area.cadence)
-    return log.publish(
-        area=area,
-        window=window,
-        rho=constants.rho,
-        draw=lambda: cells_of(draw(scores, area.cadence), constants, area=area, window=window),
-    )
+    constants, noisy = noise(area.cadence), mechanism or draw
 
-
-def cells_of(drawn: Draw, constants: Noise, *, area: Area, window: Window) -> tuple[Cell, ...]:
-    """The cells of a draw: arithmetic on what is private already."""
-    shown = drawn.participants >= constants.threshold
-    return tuple(
-        Cell(
+    def figures() -> tuple[Figure, ...]:
+        drawn = noisy(scores, area.cadence)
+        cells = cells_of(drawn, constants, area=area, window=window)
+        kept = Leaf(
             area=area.code,
             districts=area.districts,
-            metric=metric,
+            cadence=area.cadence,
             window=window.name,
             start=window.start,
             end=window.end,
             method=METHOD_VERSION,
-            status="published" if shown else "withheld",
-            value=value_of(total, drawn.participants) if shown else None,
-            margin=margin_of(value_of(total, drawn.participants), drawn.participants, constants) if shown else None,
-            participants=float(drawn.participants) if shown else None,
-            reason=None if shown else WITHHELD_REASON,
+            status=cells[0].status,
+            participants=drawn.participants,
+            safe=drawn.sums[0],
+            calm=drawn.sums[1],
+            happy=drawn.sums[2],
         )
-        for metric, total in zip(MEASURED, drawn.sums, strict=True)
+        bins = () if reasons is None else counts_of(draw_reasons(reasons), area=area, window=window)
+        return *cells, kept, *bins
+
+    rho = constants.rho + (0 if reasons is None else reason_noise().rho)
+    released = log.publish(area=area, window=window, rho=rho, draw=figures)
+    return tuple(figure for figure in released if isinstance(figure, Cell))
+
+
+def release_reasons(log: ReleaseLog, *, area: Area, week: Window, reasons: NDArray[np.int64]) -> None:
+    """Draw, charge and keep a week's reasons of a daily area, once. Raises as `release` does."""
+    log.publish(
+        area=area,
+        window=week,
+        rho=reason_noise().rho,
+        draw=lambda: counts_of(draw_reasons(reasons), area=area, window=week),
     )
-
-
-def value_of(total: int, count: int) -> float:
-    """The mean in points, 20-90: noisy sum / max(noisy count, 1) + 55, clamped to the public bounds."""
-    return round(min(max(total / max(count, 1) + CENTRE, LOW), HIGH) / CENTI, 2)
-
-
-def margin_of(value: float, count: int, constants: Noise) -> float:
-    """Half the width of the 95 % interval, in points: 1.96·sqrt(σ²/n̂² + 15²/n̂).
-
-    σ² is the noise in the numerator: the sum's own, and the count's, which enters by how far the value lies from
-    the centre (the first-order variance of a quotient). It leaves out who chose to take part.
-    """
-    n = max(count, 1)
-    sum_part = constants.sigma_sum / CENTI
-    count_part = (value - CENTRE / CENTI) * constants.sigma_count
-    return round(Z_95 * math.sqrt((sum_part**2 + count_part**2) / n**2 + SD_PEOPLE**2 / n), 2)

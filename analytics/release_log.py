@@ -12,17 +12,21 @@ from datetime import date
 from pathlib import Path
 from typing import Final
 
+import msgspec
 from sqlalchemy import Connection, Engine, RowMapping, create_engine, event, insert, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
 
-from analytics.budget import PERIOD_DAYS, RHO_CAP, Entry, check, spent
+from analytics.budget import PERIOD_DAYS, PERIOD_S, RHO_CAP, Entry, check, spent
 from analytics.derived import with_derived
+from analytics.leaf import Leaf
 from analytics.plan import Plan
-from analytics.tables import CELLS, CLAIMS, LEDGER, METADATA, PLANS
+from analytics.tables import CELLS, CLAIMS, LEAVES, LEDGER, METADATA, PLANS, REASONS
+from analytics.totals import totals
 from analytics.windows import instant
 from contracts.ports import Fault, UsageFault
-from contracts.release import METHOD_VERSION, Area, Budget, Cadence, Cell, Metric, Window
+from contracts.reading import Reason
+from contracts.release import METHOD_VERSION, Area, Budget, Cadence, Cell, Metric, ReasonCount, Window
 
 #: How long a writer waits for another one before it gives up, in seconds.
 BUSY_S: Final = 30.0
@@ -30,6 +34,9 @@ _NOT_WRITABLE: Final = (
     "the registry cannot be opened or written: check WIJKPOLS_REGISTRY_URL, that its folder may be written to, "
     "and that the database is up"
 )
+
+
+Figure = Cell | ReasonCount | Leaf
 
 
 class AlreadyReleased(Exception):
@@ -77,24 +84,46 @@ class ReleaseLog:
             raise Fault(_NOT_WRITABLE) from fault
 
     def publish(
-        self, *, area: Area, window: Window, rho: float, draw: Callable[[], Sequence[Cell]]
-    ) -> tuple[Cell, ...]:
+        self, *, area: Area, window: Window, rho: float, draw: Callable[[], Sequence[Figure]]
+    ) -> tuple[Figure, ...]:
         """Claim the key, charge the budget, draw once and keep the result: all of it, or nothing.
 
         Raises AlreadyReleased or `budget.InsufficientBudget`; `draw` has not been called then.
         """
         with self._writing() as connection:
             claims = [{"district": d, "window": window.name, "method": METHOD_VERSION} for d in area.districts]
+            # By any version of the method: while a city upgrades, an old and a new scheduler may run at once.
+            earlier = select(CLAIMS.c.method).where(
+                CLAIMS.c.window == window.name, CLAIMS.c.district.in_(area.districts)
+            )
+            if connection.execute(earlier).first() is not None:
+                raise AlreadyReleased(f"{area.code} {window.name}")
             try:
                 connection.execute(insert(CLAIMS), claims)
             except IntegrityError:
                 raise AlreadyReleased(f"{area.code} {window.name}") from None
-            entry = Entry(area.code, window.name, window.cadence, window.end, METHOD_VERSION, rho)
-            check(self._ledger(connection), entry)
-            cells = tuple(draw())
+            entry = Entry(area.code, window.name, area.cadence, window.end, METHOD_VERSION, rho)
+            check(self._ledger(connection, around=window.end), entry)
+            figures = tuple(draw())
             connection.execute(insert(LEDGER), [_ledger_row(entry)])
-            connection.execute(insert(CELLS), [_cell_row(cell) for cell in cells])
-        return cells
+            for table, kind in ((CELLS, Cell), (LEAVES, Leaf), (REASONS, ReasonCount)):
+                rows = [_figure_row(figure) for figure in figures if isinstance(figure, kind)]
+                if rows:
+                    connection.execute(insert(table), rows)
+        return figures
+
+    def reasons(
+        self, *, districts: Collection[str] | None = None, start: int | None = None, end: int | None = None
+    ) -> list[ReasonCount]:
+        """The weeks' reasons, published and withheld, of weeks that begin in [start, end), in order of time."""
+        query = select(REASONS).order_by(REASONS.c.start_s, REASONS.c.area, REASONS.c.id)
+        if start is not None:
+            query = query.where(REASONS.c.start_s >= start)
+        if end is not None:
+            query = query.where(REASONS.c.start_s < end)
+        with self._engine.connect() as connection:
+            found = [_reason(row) for row in connection.execute(query).mappings()]
+        return [count for count in found if districts is None or not set(districts).isdisjoint(count.districts)]
 
     def cells(
         self,
@@ -121,6 +150,21 @@ class ReleaseLog:
         if derived:
             found = with_derived(found)
         return [cell for cell in found if metrics is None or cell.metric in metrics]
+
+    def totals(self, *, start: int | None = None, end: int | None = None) -> list[Cell]:
+        """The city's cells of complete weeks that begin in [start, end), with the derived ones, in order of time."""
+        found = totals(self.leaves(start=start, end=end), self.plans())
+        return with_derived(cell for cell in found if end is None or cell.start < end)
+
+    def leaves(self, *, start: int | None = None, end: int | None = None) -> list[Leaf]:
+        """What was drawn, for the totals of weeks that begin in [start, end). Not for showing."""
+        query = select(LEAVES).order_by(LEAVES.c.id)
+        if start is not None:
+            query = query.where(LEAVES.c.start_s >= start)
+        if end is not None:  # a week's last day begins six days after the week does
+            query = query.where(LEAVES.c.start_s < end + 7 * 86_400)
+        with self._engine.connect() as connection:
+            return [_leaf(row) for row in connection.execute(query).mappings()]
 
     def released(self) -> set[tuple[str, str]]:
         """(district, window name) of all that has had its draw, by any version of the method."""
@@ -198,8 +242,12 @@ class ReleaseLog:
             connection.exec_driver_sql("COMMIT")
 
     @staticmethod
-    def _ledger(connection: Connection) -> list[Entry]:
-        rows = connection.execute(select(LEDGER).order_by(LEDGER.c.id))
+    def _ledger(connection: Connection, *, around: int | None = None) -> list[Entry]:
+        """All charges, or those that can share 30 days with a window that ends at `around`."""
+        query = select(LEDGER).order_by(LEDGER.c.id)
+        if around is not None:
+            query = query.where(LEDGER.c.end_s > around - PERIOD_S, LEDGER.c.end_s < around + PERIOD_S)
+        rows = connection.execute(query)
         return [Entry(r.area, r.window, Cadence(r.cadence), int(r.end_s), r.method, float(r.rho)) for r in rows]
 
     @staticmethod
@@ -230,21 +278,43 @@ def _ledger_row(entry: Entry) -> dict[str, object]:
     }
 
 
-def _cell_row(cell: Cell) -> dict[str, object]:
-    return {
-        "area": cell.area,
-        "districts": "+".join(cell.districts),
-        "metric": cell.metric,
-        "window": cell.window,
-        "start_s": cell.start,
-        "end_s": cell.end,
-        "method": cell.method,
-        "status": cell.status,
-        "value": cell.value,
-        "margin": cell.margin,
-        "participants": cell.participants,
-        "reason": cell.reason,
-    }
+def _figure_row(figure: Figure) -> dict[str, object]:
+    row = msgspec.structs.asdict(figure)
+    row["districts"] = "+".join(figure.districts)
+    row["start_s"], row["end_s"] = row.pop("start"), row.pop("end")
+    return row
+
+
+def _leaf(row: RowMapping) -> Leaf:
+    return Leaf(
+        area=row["area"],
+        districts=tuple(row["districts"].split("+")),
+        cadence=Cadence(row["cadence"]),
+        window=row["window"],
+        start=int(row["start_s"]),
+        end=int(row["end_s"]),
+        method=row["method"],
+        status=row["status"],
+        participants=int(row["participants"]),
+        safe=int(row["safe"]),
+        calm=int(row["calm"]),
+        happy=int(row["happy"]),
+    )
+
+
+def _reason(row: RowMapping) -> ReasonCount:
+    return ReasonCount(
+        area=row["area"],
+        districts=tuple(row["districts"].split("+")),
+        reason=Reason(row["reason"]),
+        window=row["window"],
+        start=int(row["start_s"]),
+        end=int(row["end_s"]),
+        method=row["method"],
+        status=row["status"],
+        people=row["people"],
+        margin=row["margin"],
+    )
 
 
 def _cell(row: RowMapping) -> Cell:

@@ -11,17 +11,21 @@ from datetime import date
 from math import cos, radians
 from typing import Final, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from analytics import budget
 from analytics.coverage import complete, covered_readings, covered_reports
 from analytics.plan import Plan, plan
-from analytics.records import records_of
-from analytics.release import release
+from analytics.reasons import reasons_of
+from analytics.records import Scores, records_of
+from analytics.release import Mechanism, release, release_reasons
 from analytics.release_log import AlreadyReleased, ReleaseLog
 from analytics.scores import NOTHING, Partial, first_day_read, merge, score_readings, score_reports
 from analytics.windows import Calendar, complete_windows, days_of, instant, local_day
 from contracts.consent import Cover, Purpose
 from contracts.district import District
-from contracts.ports import Clock, ConsentDirectory, ReadingStore, UsageFault
+from contracts.ports import Clock, ConsentDirectory, ReadingStore, ReportColumns, UsageFault
 from contracts.reading import RETENTION_DAYS
 from contracts.release import Area, Cadence, Cell, Window
 
@@ -58,13 +62,17 @@ class Analytics:
         log: ReleaseLog,
         clock: Clock,
         grace_s: float = GRACE_S,
+        mechanism: Mechanism | None = None,
     ) -> None:
-        """`grace_s`: how long after its end a window waits for late readings."""
+        """`grace_s`: how long after its end a window waits for late readings. Raises ValueError below 0."""
+        if grace_s < 0:  # who moves after a release could then be in a window that overlaps with it
+            raise ValueError("a window is released after its end")
         self._store = store
         self._consents = consents
         self._log = log
         self._clock = clock
         self._grace_s = grace_s
+        self._mechanism = mechanism  # None: the one that there is
 
     def make_plan(self, districts: Sequence[District], *, holds_from: date | None = None) -> Plan:
         """Make and keep the release plan out of who is enrolled now; by default it holds from today on."""
@@ -87,15 +95,17 @@ class Analytics:
         if not due:
             return summary
         covers = self._covers(now)
-        partial = self._score(_days([window for window, _, _ in due]), covers)
+        partial, reports = self._score(_days([window for window, _, _ in due]), covers)
         for window, held, areas in due:
             # Asked anew for each window: a withdrawal leaves the person out of the very next one.
             latest = self._covers(self._clock.now())
             still = {name: cover for name, cover in latest.items() if covers.get(name) == cover}
             records = records_of(partial, window, plan=held, covers=still)
+            weekly = window.cadence is Cadence.WEEKLY
+            reasons = reasons_of(partial, reports, window, plan=held, covers=still) if weekly else {}
             for area in areas:
                 try:
-                    cells = release(self._log, area=area, window=window, scores=records[area.code])
+                    cells = self._release(area, window, records.get(area.code), reasons.get(area.code))
                 except AlreadyReleased:
                     continue  # another scheduler was first
                 except budget.InsufficientBudget as fault:
@@ -109,19 +119,31 @@ class Analytics:
         )  # fmt: skip
         return summary
 
+    def _release(
+        self, area: Area, window: Window, scores: Scores | None, reasons: NDArray[np.int64] | None
+    ) -> Sequence[Cell]:
+        """An area has scores in its own cadence's windows alone, and reasons in every week."""
+        if scores is not None:
+            return release(
+                self._log, area=area, window=window, scores=scores, reasons=reasons, mechanism=self._mechanism
+            )
+        if reasons is not None:
+            release_reasons(self._log, area=area, week=window, reasons=reasons)
+        return ()
+
     def _covers(self, now: float) -> dict[str, Cover]:
         covered = self._consents.covered(Purpose.DISTRICT_INDEX, now)
         return {pseudonym: cover for pseudonym, cover in covered.items() if complete(cover)}
 
-    def _score(self, days: range, covers: Mapping[str, Cover]) -> Partial:
-        """Sums per person and day, of the days and nobody but the covered."""
+    def _score(self, days: range, covers: Mapping[str, Cover]) -> tuple[Partial, ReportColumns]:
+        """Sums per person and day, and the answers, of the days and nobody but the covered."""
         scored = Calendar(first=days.start, last=days.stop - 1)
         start = instant(date.fromordinal(first_day_read(days)))
         partial = NOTHING
         for chunk in self._store.readings(start, scored.end):
             partial = merge(partial, score_readings(covered_readings(chunk, covers), days))
         reports = covered_reports(self._store.reports(scored.start, scored.end), covers)
-        return merge(partial, score_reports(reports, days))
+        return merge(partial, score_reports(reports, days)), reports
 
 
 def pending(
@@ -144,7 +166,9 @@ def pending(
                 areas = [
                     area
                     for area in held.areas
-                    if area.cadence is cadence and not any((d, window.name) in released for d in area.districts)
+                    # Of a daily area a week's window holds its reasons.
+                    if cadence in (area.cadence, Cadence.WEEKLY)
+                    and not any((d, window.name) in released for d in area.districts)
                 ]
                 if areas:
                     found.append((window, held, areas))

@@ -16,23 +16,19 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.baseline import HISTORY_DAYS, Baselines, SortedBaselines, StillMinutes, Usual
-from analytics.windows import Calendar, local_day
+from analytics.baseline import HISTORY_DAYS, Baselines, Constants, RollingBaselines, StillMinutes
+from analytics.rises import heart_rise, skin_rise
+from analytics.windows import Calendar, Place, local_day
 from contracts.ports import ReadingColumns, ReportColumns
 
-#: What calm is made of, and the smallest scale of each: beats/min, log µS, responses/min.
-FEATURES: Final = ("hr", "eda", "scr")
-FLOORS: Final = (2.0, 0.1, 1.0)
+#: What calm is made of: ln µS above the skin's own level, beats/min above the heart's own rest.
+FEATURES: Final = ("eda", "hr")
+#: Who has too few minutes is compared with these; chosen on recordings of 17 people (ADR 6), the same for everybody.
+CONSTANTS: Final = Constants(centre=(0.0, 5.0), scale=(0.35, 6.0))
 Z_MAX: Final = 3.0
 #: A minute is still at this SD of acceleration (g) or less, and worn at this share of contact or more.
 STILL_G_MAX: Final = 0.1
 WORN_MIN: Final = 0.5
-#: The slow drift of EDA: the lower quartile of the last 20 minutes, this one included.
-DRIFT_MINUTES: Final = 20
-DRIFT_QUANTILE: Final = 0.25
-#: Below this a conductance (µS) is contact noise, and its logarithm means nothing.
-EDA_MIN: Final = 0.01
-_DRIFT_ROWS: Final = 1 << 16  # rows worked on at once: 20 of their values each are held
 #: Calm is added up in whole millionths of a point.
 MICRO: Final = 1_000_000
 
@@ -65,17 +61,34 @@ def score_readings(chunk: ReadingColumns, days: range) -> Partial:
     """Score the days (ordinals) of the persons in a chunk that also holds the 28 days before, where there are any."""
     if not chunk.minute.size or not days:
         return NOTHING
-    first, last = local_day(int(chunk.minute.min())), local_day(int(chunk.minute.max()))
-    place = Calendar(first=first.toordinal(), last=last.toordinal()).place(chunk.minute)
+    place = _place(chunk)
     scored = (place.day >= days.start) & (place.day < days.stop)
     heard_key, heard = _counted(
         _heard_key(chunk.person[scored], chunk.district[scored], place.day[scored]), np.ones(int(scored.sum()), int)
     )
-    still = np.flatnonzero(_still_and_worn(chunk))
-    minutes = StillMinutes(chunk.person[still], place.day[still], place.band[still], _features(chunk)[still])
-    baselines = SortedBaselines(minutes, persons=len(chunk.pseudonyms), floors=FLOORS)
-    key, sums = _score_days(minutes, baselines, days)
+    calm = _calm(chunk, place, days, RollingBaselines(persons=len(chunk.pseudonyms), constants=CONSTANTS))
+    scorable = np.flatnonzero(np.isfinite(calm))
+    values = np.zeros((len(scorable), _SUMS), dtype=np.int64)
+    values[:, 0] = 1
+    values[:, 1] = np.rint(calm[scorable] * MICRO)
+    key, sums = _counted(_key(chunk.person[scorable], place.day[scorable]), values)
     return _canonical(chunk.pseudonyms, chunk.districts, key, sums, heard_key, heard)
+
+
+def minute_calm(chunk: ReadingColumns, days: range, *, baselines: Baselines | None = None) -> Minutes:
+    """The calm, 0-100, of each minute of a chunk, [n]; NaN outside of the days (ordinals) and where not scorable.
+
+    Against everybody's own usual, or against other `baselines` of the chunk's people.
+    """
+    if not chunk.minute.size:
+        return np.empty(0)
+    own = RollingBaselines(persons=len(chunk.pseudonyms), constants=CONSTANTS)
+    return _calm(chunk, _place(chunk), days, own if baselines is None else baselines)
+
+
+def _place(chunk: ReadingColumns) -> Place:
+    first, last = local_day(int(chunk.minute.min())), local_day(int(chunk.minute.max()))
+    return Calendar(first=first.toordinal(), last=last.toordinal()).place(chunk.minute)
 
 
 def score_reports(reports: ReportColumns, days: range) -> Partial:
@@ -116,72 +129,33 @@ def calm_of(features: NDArray[np.float64], centre: NDArray[np.float64], scale: N
 Minutes = NDArray[np.float64]
 
 
-def tonic_deviation(person: NDArray[np.int32], minute: NDArray[np.int64], eda: Minutes) -> Minutes:
-    """Log EDA less its lower quartile over the last 20 minutes: what is left without the slow drift. [n], log µS.
-
-    Rows are in order of person, then minute, each pair once; gaps shorten the 20 minutes' sample. The quartile is
-    interpolated linearly (Hyndman & Fan's type 7, numpy's default).
-    """
-    level = np.log(np.maximum(eda, EDA_MIN))
-    out = np.empty_like(level)
-    for begin in range(0, len(level), _DRIFT_ROWS):
-        end = min(begin + _DRIFT_ROWS, len(level))
-        out[begin:end] = level[begin:end] - _lower_quartile(person, minute, level, begin, end)
-    return out
-
-
-def _lower_quartile(
-    person: NDArray[np.int32], minute: NDArray[np.int64], level: Minutes, begin: int, end: int
-) -> Minutes:
-    rows = np.arange(begin, end)
-    recent = np.full((end - begin, DRIFT_MINUTES), np.nan)
-    for back in range(DRIFT_MINUTES):
-        source = np.maximum(rows - back, 0)
-        same = (rows >= back) & (person[source] == person[rows]) & (minute[rows] - minute[source] < DRIFT_MINUTES * 60)
-        recent[:, back] = np.where(same, level[source], np.nan)
-    recent.sort(axis=1)  # NaN last
-    count = np.isfinite(recent).sum(axis=1)
-    at = DRIFT_QUANTILE * np.maximum(count - 1, 0)
-    low = at.astype(np.intp)
-    high = np.minimum(low + 1, np.maximum(count - 1, 0))
-    row = np.arange(end - begin)
-    quartile: Minutes = recent[row, low] + (at - low) * (recent[row, high] - recent[row, low])
-    return quartile
-
-
-def _features(chunk: ReadingColumns) -> NDArray[np.float64]:
-    eda = tonic_deviation(chunk.person, chunk.minute, chunk.fields["eda"])
-    return np.column_stack([chunk.fields["hr"], eda, chunk.fields["scr"]])
+def _calm(chunk: ReadingColumns, place: Place, days: range, baselines: Baselines) -> Minutes:
+    """Day after day, each against what is usual for it."""
+    still = _still_and_worn(chunk)
+    skin = skin_rise(chunk.person, chunk.minute, chunk.fields["eda"], still)
+    heart = heart_rise(chunk.person, chunk.minute, chunk.fields["hr"], chunk.fields["rr_coverage"])
+    features = np.column_stack([skin, heart])
+    calm = np.full(len(still), np.nan)
+    rows = np.flatnonzero(still)
+    rows = rows[np.argsort(place.day[rows], kind="stable")]
+    starts = np.flatnonzero(np.diff(place.day[rows], prepend=-1))
+    for own in np.split(rows, starts[1:]) if rows.size else ():
+        day = int(place.day[own[0]])
+        today = StillMinutes(chunk.person[own], place.day[own], place.band[own], features[own])
+        if day not in days:
+            baselines.add(day, today)
+            continue
+        usual = baselines.usual(day, today)
+        where = today.person, today.band
+        calm[own] = calm_of(today.features, usual.centre[where], usual.scale[where])
+    return calm
 
 
 def _still_and_worn(chunk: ReadingColumns) -> NDArray[np.bool_]:
     """Motion must be known and small. Contact is part of the heart category: where it is absent, it is not asked."""
     worn = chunk.fields["worn"]
-    still: NDArray[np.bool_] = (chunk.fields["motion"] <= STILL_G_MAX) & (np.isnan(worn) | (worn >= WORN_MIN))
+    still: NDArray[np.bool_] = (chunk.fields["motion"] < STILL_G_MAX) & (np.isnan(worn) | (worn >= WORN_MIN))
     return still
-
-
-def _score_days(
-    minutes: StillMinutes, baselines: Baselines, days: range
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Packed keys and sums of the scorable minutes of each person and day."""
-    order = np.argsort(minutes.day, kind="stable")
-    bounds = np.searchsorted(minutes.day[order], np.arange(days.start, days.stop + 1))
-    parts = [(np.empty(0, np.int64), np.empty((0, _SUMS), np.int64))]
-    for day, begin, end in zip(days, bounds[:-1], bounds[1:], strict=True):
-        if begin == end:
-            continue
-        rows = order[begin:end]
-        person = minutes.person[rows]
-        usual: Usual = baselines.before(day)
-        where = person, minutes.band[rows]
-        calm = calm_of(minutes.features[rows], usual.centre[where], usual.scale[where])
-        scorable = np.isfinite(calm)
-        values = np.zeros((int(scorable.sum()), _SUMS), dtype=np.int64)
-        values[:, 0] = 1
-        values[:, 1] = np.rint(calm[scorable] * MICRO)
-        parts.append(_counted(_key(person[scorable], np.full(len(values), day, np.int32)), values))
-    return np.concatenate([key for key, _ in parts]), np.concatenate([sums for _, sums in parts])
 
 
 def _key(person: NDArray[np.int32], day: NDArray[np.int32]) -> NDArray[np.int64]:

@@ -55,13 +55,51 @@ CELLS: Final = Table(
     UniqueConstraint("area", "metric", "window", "method"),
 )
 
+#: What was drawn for each release, with its noise: what totals are made of.
+LEAVES: Final = Table(
+    "release_leaf",
+    METADATA,
+    Column("id", _ID, primary_key=True),
+    Column("area", Text, nullable=False),
+    Column("districts", Text, nullable=False),  # codes joined by '+'
+    Column("cadence", String(16), nullable=False),
+    Column("window", String(16), nullable=False),
+    Column("start_s", BigInteger, nullable=False),
+    Column("end_s", BigInteger, nullable=False),
+    Column("method", String(16), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("participants", BigInteger, nullable=False),
+    Column("safe", BigInteger, nullable=False),
+    Column("calm", BigInteger, nullable=False),
+    Column("happy", BigInteger, nullable=False),
+    UniqueConstraint("area", "window", "method"),
+)
+
+#: A reason of a week: one row per area, window and reason.
+REASONS: Final = Table(
+    "release_reason",
+    METADATA,
+    Column("id", _ID, primary_key=True),
+    Column("area", Text, nullable=False),
+    Column("districts", Text, nullable=False),  # codes joined by '+'
+    Column("reason", String(32), nullable=False),
+    Column("window", String(16), nullable=False),
+    Column("start_s", BigInteger, nullable=False),
+    Column("end_s", BigInteger, nullable=False),
+    Column("method", String(16), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("people", Float),
+    Column("margin", Float),
+    UniqueConstraint("area", "reason", "window", "method"),
+)
+
 LEDGER: Final = Table(
     "release_budget",
     METADATA,
     Column("id", _ID, primary_key=True),
     Column("area", Text, nullable=False),
     Column("window", String(16), nullable=False),
-    Column("cadence", String(16), nullable=False),
+    Column("cadence", String(16), nullable=False),  # the area's, also for its reasons of a week
     Column("end_s", BigInteger, nullable=False),
     Column("method", String(16), nullable=False),
     Column("rho", Float, nullable=False),

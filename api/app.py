@@ -25,7 +25,7 @@ from analytics.release_log import ReleaseLog
 from api.access_log import AccessLog
 from api.accounts import Accounts
 from api.bands import Bands
-from api.citizen import district_routes, openness_routes, page_routes, release_routes
+from api.citizen import district_routes, openness_routes, page_routes, reason_routes, release_routes
 from api.consent_publisher import ConsentPublisher
 from api.districts import Districts
 from api.http_headers import CommonHeaders, is_api_path
@@ -240,7 +240,7 @@ def _own_data(url: str, open_store: Callable[[str], ReadingStore] | None) -> Ite
 def _api(parts: Parts) -> FastAPI:
     api = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     api.state.parts = parts
-    for module in (district_routes, release_routes, openness_routes, volunteer_routes):
+    for module in (district_routes, release_routes, reason_routes, openness_routes, volunteer_routes):
         api.include_router(module.router)
     document = describe(api, parts.settings)
 

@@ -11,7 +11,7 @@ from pydantic.alias_generators import to_camel
 from api.notices import Language
 from api.records import Event
 from contracts.consent import Purpose
-from contracts.reading import Category
+from contracts.reading import Category, Reason
 from contracts.release import Cadence, Cell, Metric
 
 
@@ -139,6 +139,33 @@ def cadence_of(cell: Cell) -> Cadence:
 def rounded(value: float | None) -> float | None:
     """One decimal, and no negative zero."""
     return None if value is None else round(value, 1) + 0.0
+
+
+class ReasonOut(Schema):
+    """How many gave one reason in a week; each volunteer counts once, with the reason given most often."""
+
+    area: str = Field(description="The area; a fixed merge of districts joins their codes by '+'.")
+    districts: list[str] = Field(description="The districts in this area.")
+    reason: Reason = Field(description="The reason, out of the public list.")
+    window: str = Field(description="The ISO week.", examples=["2026-W47"])
+    start: datetime = Field(description="Begin of the week.")
+    end: datetime = Field(description="End of the week, not included.")
+    method: str = Field(description="Version of the method.")
+    status: Literal["published", "withheld"] = Field(description="Whether there is a figure.")
+    people: float | None = Field(description="The noisy number of volunteers.")
+    margin: float | None = Field(description="Half of the 95 % interval of the noise.")
+
+
+class ReasonPage(Schema):
+    """The reasons of one week or several, oldest first."""
+
+    reasons: list[ReasonOut] = Field(description="One line per area, week and reason.")
+
+
+class TotalPage(Schema):
+    """The city's figures of one week or several, oldest first."""
+
+    totals: list[CellOut] = Field(description="`area` is `city`; `districts` are those that are in the mean.")
 
 
 # Openness

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Protocol
 
-from contracts.release import Area, Budget, Cell, Metric
+from contracts.release import Area, Budget, Cell, Metric, ReasonCount
 
 
 class ReleaseSource(Protocol):
@@ -24,6 +24,14 @@ class ReleaseSource(Protocol):
 
         `derived` adds the figures that are computed out of the measured ones.
         """
+
+    def reasons(
+        self, *, districts: Collection[str] | None = None, start: int | None = None, end: int | None = None
+    ) -> list[ReasonCount]:
+        """The reasons of weeks that begin in [start, end), unix seconds."""
+
+    def totals(self, *, start: int | None = None, end: int | None = None) -> list[Cell]:
+        """The city's figures of weeks that begin in [start, end), unix seconds."""
 
     def budget(self, now: float) -> Budget:
         """What was spent in the days before `now` (unix seconds), and the cap."""

@@ -7,8 +7,10 @@ from typing import Final, Literal
 
 import msgspec
 
+from contracts.reading import Reason
+
 #: Changes when a formula or a bound changes; part of the key of every cell.
-METHOD_VERSION: Final = "1"
+METHOD_VERSION: Final = "2"
 
 Metric = Literal["safe", "calm", "happy", "safety", "happiness", "wellbeing"]
 #: Measured under differential privacy, and derived from those at no further cost.
@@ -57,6 +59,21 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     margin: float | None = None  # half width of the 95 % interval, self-selection left out
     participants: float | None = None  # the noisy count; only with a published value
     reason: str | None = None
+
+
+class ReasonCount(msgspec.Struct, frozen=True, kw_only=True):
+    """How many volunteers of an area gave one reason in a week; each counts once. Withheld when too few did."""
+
+    area: str
+    districts: tuple[str, ...]
+    reason: Reason
+    window: str
+    start: int
+    end: int
+    method: str
+    status: Literal["published", "withheld"]
+    people: float | None = None  # the noisy count
+    margin: float | None = None  # half width of the 95 % interval of the noise
 
 
 class Budget(msgspec.Struct, frozen=True, kw_only=True):

@@ -59,6 +59,9 @@ class GatewayStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Fal
     minutes_dropped: dict[str, int] = {}  # reason -> minutes
     frames_rejected: dict[str, int] = {}  # reason -> frames
     reports_made: int = 0
+    records_read: int = 0  # from the memories of bands
+    records_corrected: int = 0  # of those, with a time that was corrected
+    clocks_set: int = 0  # of bands
     published: int = 0  # readings acknowledged by the broker
     outbox_rows: int = 0
 

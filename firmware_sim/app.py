@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple
 
@@ -20,6 +21,7 @@ from firmware_sim.adapter import Adapter, RadioFault, RadioUsageFault, open_adap
 from firmware_sim.air import AirLink
 from firmware_sim.physiology import MINUTE_S, Source
 from firmware_sim.profile import serial_number
+from firmware_sim.record_log import FileMedium, LogFault, MemoryMedium, RecordLog
 from firmware_sim.recording import Recording, RecordingFault, load_folder
 from firmware_sim.settings import BandSettings
 from firmware_sim.synthetic import Person, Wearing
@@ -27,6 +29,8 @@ from firmware_sim.wristband import Wristband
 
 EXIT_FAULT: Final = 1
 EXIT_USAGE: Final = 2
+#: A memory that lasts as long as the band.
+IN_MEMORY: Final = "memory"
 
 
 class Worn(NamedTuple):
@@ -40,12 +44,31 @@ class Bands:
     """Bands on the air, and an adapter for the gateway: `async with Bands(…) as bands: … await bands.done()`.
 
     `radio` says where the adapter listens (see `Adapter.listen`); None opens none, for a central that is
-    put on `link` directly. Raises RadioFault.
+    put on `link` directly. `store`: the bands have a memory, each a file in this folder, or (IN_MEMORY) none
+    that outlasts them; `drift_ppm` is that of their clocks. Raises RadioFault and LogFault.
     """
 
-    def __init__(self, worn: Iterable[Worn], *, radio: str | None = None, speed: float | None = 1.0) -> None:
+    def __init__(
+        self,
+        worn: Iterable[Worn],
+        *,
+        radio: str | None = None,
+        speed: float | None = 1.0,
+        store: Path | str | None = None,
+        drift_ppm: float = 0.0,
+    ) -> None:
         self.link = AirLink()
-        self.wristbands = [Wristband(link=self.link, serial=serial, source=s, speed=speed) for serial, s in worn]
+        self.wristbands = [
+            Wristband(
+                link=self.link,
+                serial=serial,
+                source=source,
+                speed=speed,
+                log=_log(store, serial, source) if store is not None else None,
+                drift_ppm=drift_ppm,
+            )
+            for serial, source in worn
+        ]
         self._spec = radio
         self._adapter: Adapter | None = None
         self._stack = contextlib.AsyncExitStack()
@@ -57,6 +80,7 @@ class Bands:
                 self._adapter = await open_adapter(self._spec, link=self.link)
                 stack.push_async_callback(self._adapter.close)
             for band in self.wristbands:
+                stack.push_async_callback(band.close)
                 await stack.enter_async_context(band.peripheral)
             stack.push_async_callback(self._stop)
             self._playing = [
@@ -88,6 +112,11 @@ class Bands:
         for task in self._playing:
             task.cancel()
         await asyncio.gather(*self._playing, return_exceptions=True)
+
+
+def _log(store: Path | str, serial: str, source: Source) -> RecordLog:
+    medium = MemoryMedium() if store == IN_MEMORY else FileMedium(Path(store) / f"{serial}.log")
+    return RecordLog(medium=medium, now=source.spans()[0][0])
 
 
 def sources(settings: BandSettings, *, now: float) -> list[Source]:
@@ -138,7 +167,7 @@ def run(args: argparse.Namespace) -> int:
         return _refuse(f"{option}: {first['msg'].lower().removeprefix('value error, ')}; see --help", EXIT_USAGE)
     except RadioUsageFault as fault:
         return _refuse(str(fault), EXIT_USAGE)
-    except (RadioFault, RecordingFault) as fault:
+    except (RadioFault, RecordingFault, LogFault) as fault:
         return _refuse(str(fault), EXIT_FAULT)
     except (KeyboardInterrupt, asyncio.CancelledError):
         pass
@@ -150,7 +179,8 @@ async def _serve(settings: BandSettings, worn: list[Worn]) -> None:
     logging.getLogger("bumble").setLevel(logging.CRITICAL)
     if (task := asyncio.current_task()) is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    async with Bands(worn, radio=settings.radio, speed=settings.speed) as bands:
+    fleet = Bands(worn, radio=settings.radio, speed=settings.speed, store=settings.store, drift_ppm=settings.drift_ppm)
+    async with fleet as bands:
         _say(radio=bands.radio)
         _say(event="ready", bands=len(worn), minutes=bands.minutes)
         await bands.done()

@@ -15,7 +15,8 @@ from bumble.host import DataPacketQueue, Host
 
 from firmware_sim import profile
 from firmware_sim.air import AirController, AirLink
-from firmware_sim.profile import PERSONAL, Kind
+from firmware_sim.profile import PERSONAL, STORED, Kind
+from firmware_sim.record_server import RecordServer
 
 ADVERTISING_MS: Final = 100.0
 #: Packets that may be on their way before a sender must wait; the controller itself holds 64.
@@ -27,6 +28,7 @@ _NOTIFICATION: Final = struct.Struct("<BH")
 _READ: Final = Characteristic.Properties.READ
 _NOTIFY: Final = Characteristic.Properties.NOTIFY
 _INDICATE: Final = Characteristic.Properties.INDICATE
+_WRITE: Final = Characteristic.Properties.WRITE
 _FIRMWARE: Final = "0.1.0"
 
 
@@ -38,10 +40,19 @@ class Peripheral:
     hold tens of thousands of frames; a central that is slower than its bands would be seconds behind, and could not
     even connect to another one in time. So a hurried band asks the central something small after each 32
     notifications, and goes on when the answer has come: ATT answers in order, so by then all of them were taken.
+    `memory`: of a band that stores its records; without it there are no such characteristics.
     Use as an async context manager: it advertises inside, and is off the air after.
     """
 
-    def __init__(self, *, link: AirLink, serial: str, read: Callable[[Kind], bytes], hurried: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        link: AirLink,
+        serial: str,
+        read: Callable[[Kind], bytes],
+        hurried: bool = False,
+        memory: RecordServer | None = None,
+    ) -> None:
         self._link = link
         self._controller = AirController("band", link=link)
         self._device = Device(
@@ -54,8 +65,9 @@ class Peripheral:
             ),
             host=Host(self._controller, self._controller),
         )
-        self._characteristics = {kind: _characteristic(kind, read) for kind in Kind}
-        self._device.add_services(_services(self._characteristics, serial))
+        self._memory = memory
+        self._characteristics = self._all_characteristics(read)
+        self._device.add_services(_services(self._characteristics, self._stored_records(), serial))
         self._handles = {kind: c.handle for kind, c in self._characteristics.items()}
         self._connection: Connection | None = None
         self._subscribed: frozenset[int] = frozenset()  # value handles
@@ -91,7 +103,7 @@ class Peripheral:
     @property
     def personal_subscriptions(self) -> int:
         """How many personal characteristics the central subscribed to."""
-        return sum(self._handles[kind] in self._subscribed for kind in PERSONAL)
+        return sum(self._handles.get(kind) in self._subscribed for kind in PERSONAL)
 
     def subscribed(self, kind: Kind) -> bool:
         """Whether the central subscribed to this characteristic."""
@@ -156,10 +168,39 @@ class Peripheral:
         """Play the loss of the link: both ends see a supervision timeout."""
         self._link.drop(self._controller)
 
+    def _all_characteristics(self, read: Callable[[Kind], bytes]) -> dict[Kind, Characteristic[bytes]]:
+        memory = self._memory
+        if memory is None:
+            return {kind: _characteristic(kind, read) for kind in Kind if kind not in STORED}
+        write: dict[Kind, Callable[[bytes], Any]] = {
+            Kind.CURRENT_TIME: memory.write_time,
+            Kind.RACP: lambda value: memory.write_request(value, self),
+        }
+        return {kind: _characteristic(kind, read, write.get(kind)) for kind in Kind}
+
+    def _stored_records(self) -> list[Characteristic[bytes]]:
+        """What a band with a memory has besides."""
+        memory = self._memory
+        if memory is None:
+            return []
+        log = CharacteristicValue(read=lambda _connection: memory.log.state())
+        contents = CharacteristicValue(
+            read=lambda _connection: memory.contents(), write=lambda _connection, value: memory.write_contents(value)
+        )
+        both = Characteristic.READABLE | Characteristic.WRITEABLE
+        return [
+            self._characteristics[Kind.RECORD],
+            Characteristic(profile.LOG, _READ, Characteristic.READABLE, log),
+            Characteristic(profile.RECORD_CONTENTS, _READ | _WRITE, both, contents),
+            self._characteristics[Kind.RACP],
+        ]
+
     def _on_connection(self, connection: Connection) -> None:
         self._connection = connection
         self._unfollowed = 0
         self._subscribed = frozenset()
+        if self._memory is not None:
+            self._memory.linked()
         connection.on(Connection.EVENT_DISCONNECTION, lambda _reason: self._on_disconnection())
         self._changed.set()
 
@@ -213,20 +254,30 @@ class Peripheral:
             await self._flow.wait()
 
 
-def _characteristic(kind: Kind, read: Callable[[Kind], bytes]) -> Characteristic[bytes]:
+def _characteristic(
+    kind: Kind, read: Callable[[Kind], bytes], write: Callable[[bytes], Any] | None = None
+) -> Characteristic[bytes]:
     if kind in (Kind.TEMPERATURE, Kind.CURRENT_TIME, Kind.BATTERY):
+        properties = _READ | _NOTIFY
+    else:
+        properties, read = (_INDICATE if kind in (Kind.SELF_REPORT, Kind.RACP) else _NOTIFY), _not_to_be_read
+    permissions = Characteristic.READABLE
+    if write is None:
         value = CharacteristicValue(read=lambda _connection: read(kind))
-        return Characteristic(kind.value, _READ | _NOTIFY, Characteristic.READABLE, value)
-    properties = _INDICATE if kind is Kind.SELF_REPORT else _NOTIFY
-    return Characteristic(kind.value, properties, Characteristic.READABLE, CharacteristicValue(read=_not_to_be_read))
+    else:
+        properties, permissions, put = properties | _WRITE, permissions | Characteristic.WRITEABLE, write
+        value = CharacteristicValue(read=lambda _connection: read(kind), write=lambda _connection, given: put(given))
+    return Characteristic(kind.value, properties, permissions, value)
 
 
-def _not_to_be_read(_connection: Connection) -> bytes:
+def _not_to_be_read(_kind: Kind) -> bytes:
     """Bumble does not look at the permission to read, so the value itself refuses."""
     raise att.ATT_Error(att.ErrorCode.READ_NOT_PERMITTED)
 
 
-def _services(characteristics: dict[Kind, Characteristic[bytes]], serial: str) -> list[Service]:
+def _services(
+    characteristics: dict[Kind, Characteristic[bytes]], stored: list[Characteristic[bytes]], serial: str
+) -> list[Service]:
     def fixed(uuid: str, text: str) -> Characteristic[bytes]:
         return Characteristic(uuid, _READ, Characteristic.READABLE, text.encode())
 
@@ -250,6 +301,6 @@ def _services(characteristics: dict[Kind, Characteristic[bytes]], serial: str) -
         Service(profile.ENVIRONMENTAL_SENSING_SERVICE, [of[Kind.TEMPERATURE]]),
         Service(
             profile.WIJKPOLS_SERVICE,
-            [of[kind] for kind in (Kind.BEAT_TIMING, Kind.EDA, Kind.MOTION, Kind.SELF_REPORT)],
+            [*(of[kind] for kind in (Kind.BEAT_TIMING, Kind.EDA, Kind.MOTION, Kind.SELF_REPORT)), *stored],
         ),
     ]

@@ -32,6 +32,9 @@ MANUFACTURER_NAME: Final = "2A29"
 MODEL_NUMBER: Final = "2A24"
 SERIAL_NUMBER: Final = "2A25"
 FIRMWARE_REVISION: Final = "2A26"
+LOG: Final = wijkpols_uuid(0x0007)
+#: Also written.
+RECORD_CONTENTS: Final = wijkpols_uuid(0x0008)
 
 
 class Kind(Enum):
@@ -45,10 +48,14 @@ class Kind(Enum):
     TEMPERATURE = "2A6E"
     CURRENT_TIME = "2A2B"
     BATTERY = "2A19"
+    RECORD = wijkpols_uuid(0x0006)
+    RACP = "2A52"
 
 
-#: What needs the wearer's consent; the clock and the battery say nothing of a person.
-PERSONAL: Final = frozenset(Kind) - {Kind.CURRENT_TIME, Kind.BATTERY}
+#: Of a band with a memory alone.
+STORED: Final = frozenset({Kind.RECORD, Kind.RACP})
+#: What needs the wearer's consent; the clock, the battery and a control point say nothing of a person.
+PERSONAL: Final = frozenset(Kind) - {Kind.CURRENT_TIME, Kind.BATTERY, Kind.RACP}
 
 #: Why somebody feels as they say; a self-report carries the place in this list, from 1, or 0 for none.
 REASONS: Final = (

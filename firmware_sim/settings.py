@@ -51,4 +51,10 @@ class BandSettings(BaseSettings):
     speed: Annotated[Annotated[float, Field(gt=0, le=100_000)] | None, BeforeValidator(_speed)] = Field(
         1.0, description="of the bands' clock: 1 is real time, 0 or max as fast as the link takes it"
     )
+    store: str | None = Field(
+        None,
+        min_length=1,
+        description="the bands have a memory: folder of their files, or 'memory' for none that lasts",
+    )
+    drift_ppm: float = Field(0.0, ge=-1000, le=1000, description="drift of the clocks of bands with a memory")
     exit_when_done: bool = Field(False, description="end when every band has played to its end")

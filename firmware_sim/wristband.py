@@ -2,6 +2,9 @@
 
     waiting -> playing <-> between two spans -> finishing -> off
 
+A band with a memory waits for nobody: it plays from the start by its own clock (which may drift, and can be set),
+stores records, and at the end stays on the air until its records were read and deleted.
+
 *Waiting*: the clock stands at the first second until a central has subscribed to something personal, and 0.3 s (1 s at
 a speed above 1) have passed without another subscription. *Playing*: at each second of the band's clock it sends the
 frames of the second that ended. Without a link the clock goes on and what would have been sent is lost; at the link's
@@ -17,10 +20,14 @@ from typing import Final
 
 from firmware_sim import profile
 from firmware_sim.air import AirLink
+from firmware_sim.band_clock import BandClock
 from firmware_sim.frames import PART_S, SLOW_S, FrameEncoder
 from firmware_sim.peripheral import Peripheral
 from firmware_sim.physiology import Source, minutes_touched
 from firmware_sim.profile import Kind
+from firmware_sim.record_log import RecordLog
+from firmware_sim.record_server import RecordServer
+from firmware_sim.recorder import Recorder
 
 #: A band waits so long for another subscription before it begins; in a hurry longer, for each second lost then is many
 #: of its own, and its central may be busy with other bands.
@@ -32,15 +39,27 @@ ENCODED_S: Final = 60 * PART_S
 ANSWERS_MAX: Final = 16
 BATTERY_FULL: Final = 100
 BATTERY_DRAIN_S: Final = 3600  # one per cent of the battery: four days in all
+#: How long a band whose time is the link's own pace is worn on after its last sample, so that its last minute is over.
+AFTERWARDS_S: Final = 120
 
 
 class Wristband:
     """One simulated band.
 
     `speed`: seconds of the band's clock per second of the world; None for as fast as the link takes it.
+    `log`: the memory of a band that stores its records. `drift_ppm`: of its clock; above 0 it runs fast.
     """
 
-    def __init__(self, *, link: AirLink, serial: str, source: Source, speed: float | None = 1.0) -> None:
+    def __init__(
+        self,
+        *,
+        link: AirLink,
+        serial: str,
+        source: Source,
+        speed: float | None = 1.0,
+        log: RecordLog | None = None,
+        drift_ppm: float = 0.0,
+    ) -> None:
         if speed is not None and speed <= 0:
             raise ValueError("a band's speed is above 0, or None")
         self._source = source
@@ -54,13 +73,19 @@ class Wristband:
         self._temperature = profile.temperature(profile.TEMPERATURE_UNKNOWN)
         self._battery = BATTERY_FULL
         self._answers: deque[bytes] = deque(maxlen=ANSWERS_MAX)
-        self._began = 0.0  # loop time at which the band's clock stood at _start
-        self.peripheral = Peripheral(link=link, serial=serial, read=self._read, hurried=hurried)
+        self._began: float | None = None  # loop time at which the band's clock stood at _start
+        self._log = log
+        self._clock = BandClock(
+            at=self._start, shows=self._start if log is None else log.starts_at, drift_ppm=drift_ppm
+        )
+        self._recorder = Recorder(log) if log is not None else None
+        self._server = RecordServer(log=log, set_clock=self._set_clock) if log is not None else None
+        self.peripheral = Peripheral(link=link, serial=serial, read=self._read, hurried=hurried, memory=self._server)
         self.frames_sent = 0
 
     @property
     def now(self) -> int:
-        """The band's clock, unix seconds."""
+        """The moment that the band plays, unix seconds; its own clock may show another."""
         return self._now
 
     @property
@@ -68,14 +93,37 @@ class Wristband:
         """How many UTC minutes the band measures in."""
         return sum(minutes_touched(start, end) for start, end in self._spans)
 
+    @property
+    def records_held(self) -> int:
+        """How many records the memory holds; 0 without a memory."""
+        return self._log.count() if self._log is not None else 0
+
     async def run(self) -> None:
         """Play the source to its end; the peripheral must be on the air."""
-        await self._settled()
+        if self._log is None:
+            await self._settled()
         self._began = asyncio.get_running_loop().time()
         for start, end in self._spans:
             await self._idle_until(start)
             await self._play(start, end)
+        if self._log is not None and self._server is not None:
+            await self._until_read(self._log, self._server)
         await self.peripheral.turn_off(deliver=True)
+
+    async def close(self) -> None:
+        """Let go of the memory. Repeatable."""
+        if self._server is not None:
+            await self._server.close()
+        if self._log is not None:
+            self._log.close()
+
+    async def _until_read(self, log: RecordLog, server: RecordServer) -> None:
+        if self._speed is None:
+            self._now += AFTERWARDS_S
+        while log.oldest:
+            await server.wait_deleted(1.0 if self._speed is None else min(1 / self._speed, 1.0))
+            if self._speed is not None:
+                self._now = max(self._now, int(self._moment(self._speed)))
 
     async def _settled(self) -> None:
         """Until a central has subscribed to something personal, and seems to have all that it wants."""
@@ -91,13 +139,23 @@ class Wristband:
     async def _play(self, start: int, end: int) -> None:
         part_start = start
         while part_start < end:
-            part_end = min((part_start // ENCODED_S + 1) * ENCODED_S, end)
-            encoder = FrameEncoder(self._source.samples(part_start, part_end))
+            ahead = self._clock.ahead(part_start)
+            part_end = min(((part_start + ahead) // ENCODED_S + 1) * ENCODED_S - ahead, end)
+            samples = self._source.samples(part_start, part_end).shifted(ahead)
+            encoder = FrameEncoder(samples)
+            if self._recorder is not None:
+                self._recorder.begin(samples)
             for tick in range(part_start + 1, part_end + 1):
                 await self._reach(tick)
-                await self._send(encoder, tick, final=tick == end)
-            part_start = part_end
-        self._notify(Kind.CURRENT_TIME, profile.current_time(end))
+                if self._clock.ahead(tick - 1) != ahead:  # it was set, or has drifted by a second: begin anew
+                    part_start = tick - 1
+                    if self._recorder is not None:
+                        self._recorder.close(part_start + ahead)
+                    break
+                await self._send(encoder, tick + ahead, final=tick == end)
+            else:
+                part_start = part_end
+        self._notify(Kind.CURRENT_TIME, profile.current_time(self._clock.shows(end)))
 
     async def _idle_until(self, start: int) -> None:
         """The time between two spans: nothing is measured, only the clock is told."""
@@ -105,14 +163,16 @@ class Wristband:
             self._now = start
         while self._now < start:
             await self._reach(min((self._now // SLOW_S + 1) * SLOW_S, start))
-            self._notify(Kind.CURRENT_TIME, profile.current_time(self._now))
+            self._notify(Kind.CURRENT_TIME, profile.current_time(self._clock.shows(self._now)))
 
     async def _reach(self, tick: int) -> None:
         """Until the band's clock shows this second, and there is room to send."""
         if self._speed is None:
-            if not self.peripheral.personal_subscriptions:
+            if self._log is not None:
+                await asyncio.sleep(0)
+            elif not self.peripheral.personal_subscriptions:
                 await self._settled()
-        else:
+        elif self._began is not None:
             due = self._began + (tick - self._start) / self._speed
             delay = due - asyncio.get_running_loop().time()
             if delay > 0:
@@ -123,11 +183,14 @@ class Wristband:
     async def _send(self, encoder: FrameEncoder, tick: int, *, final: bool) -> None:
         for kind, value in encoder.at(tick, payload_bytes=self.peripheral.payload_bytes, final=final):
             if kind is Kind.SELF_REPORT:
-                self._answers.append(value)
+                if self._recorder is None:
+                    self._answers.append(value)
                 continue
             if kind is Kind.TEMPERATURE:
                 self._temperature = value
             self._notify(kind, value)
+        if self._recorder is not None:
+            self._recorder.second(tick)
         while self._answers and await self.peripheral.indicate(Kind.SELF_REPORT, self._answers[0]):
             self._answers.popleft()
             self.frames_sent += 1
@@ -145,5 +208,19 @@ class Wristband:
 
     def _read(self, kind: Kind) -> bytes:
         if kind is Kind.CURRENT_TIME:
-            return profile.current_time(self._now)
+            return profile.current_time(self._clock.shows(self._moment(self._speed)))
         return self._temperature if kind is Kind.TEMPERATURE else profile.battery_level(self._battery)
+
+    def _moment(self, speed: float | None) -> float:
+        """The moment of the world that is now: up to a second after `_now` while it plays."""
+        if speed is None or self._began is None:
+            return self._now
+        return max(self._start + (asyncio.get_running_loop().time() - self._began) * speed, self._now)
+
+    def _set_clock(self, to: float) -> None:
+        """The gateway writes the time. What was measured so far belongs to the clock as it was."""
+        shown = self._clock.shows(self._now)
+        if self._recorder is not None and self._log is not None:
+            self._recorder.close(shown)
+            self._log.clock_set(shown=shown, to=int(to))
+        self._clock.set(min(self._moment(self._speed), self._now + 1), to)

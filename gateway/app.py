@@ -143,10 +143,7 @@ def retained_status(broker: BrokerAddress, gateway: str) -> wire.GatewayStatus:
     """What a gateway last said, from the broker. Raises Fault."""
     came: queue.SimpleQueue[bytes | str] = queue.SimpleQueue()
     client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
-    if broker.username is not None:
-        client.username_pw_set(broker.username, broker.password)
-    if broker.tls:
-        client.tls_set()
+    broker.secure(client)
 
     def connected(_client: object, _data: object, _flags: object, code: ReasonCode, _properties: object) -> None:
         if code.is_failure:
@@ -190,6 +187,8 @@ def in_words(status: wire.GatewayStatus) -> str:
         f"dropped   {listed(status.minutes_dropped)}",
         f"frames    rejected: {listed(status.frames_rejected)}",
         f"answers   {status.reports_made}",
+        f"memories  {status.records_read} records read, {status.records_corrected} with a corrected time, "
+        f"{status.clocks_set} clocks set",
         f"outbox    {status.outbox_rows} messages wait",
     ]
     return "\n".join(lines) + "\n"

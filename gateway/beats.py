@@ -15,7 +15,7 @@ class PlacedHeart(NamedTuple):
     """A Heart Rate Measurement with its time: `beats` are (end, interval), unix seconds and seconds, rising."""
 
     time: float  # unix seconds
-    bpm: int
+    bpm: float  # 0 is unknown
     contact: bool | None
     beats: tuple[tuple[float, float], ...]
 

@@ -19,8 +19,9 @@ from gateway.skin import ScrState, known_share, skin_responses
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-#: A heart rate needs 15 beats or 15 one-second values; a level needs a quarter of the minute too.
-BEATS_MIN: Final = 15
+#: A heart rate needs 5 beats; without them 15 one-second values. A level needs a quarter of the minute.
+BEATS_MIN: Final = 5
+HR_VALUES_MIN: Final = 15
 SHARE_MIN: Final = 0.25
 #: RMSSD, SDNN and skin conductance responses need half of the minute.
 COVERAGE_MIN: Final = 0.5
@@ -46,7 +47,7 @@ class Signals(msgspec.Struct, frozen=True, kw_only=True):
     """What was heard of one wearer in `minutes` whole minutes from `start`.
 
     The arrays `[minutes, k]` hold k evenly spaced samples of each minute, NaN where nothing is known; k sets the rate
-    (k = 240 is 4 Hz). A signal that was not listened to is None.
+    (k = 240 is 4 Hz). A signal that was not listened to is None, as are the beats of a band that never tells any.
     """
 
     start: int  # unix seconds, a multiple of 60
@@ -135,19 +136,23 @@ def minute_table(signals: Signals, scr_state: ScrState | None = None) -> tuple[M
 
 def _heart(signals: Signals, off_skin: Bools | None, fields: dict[str, Floats], heard: Bools) -> None:
     low, high = FIELDS["hr"].low, FIELDS["hr"].high
+    told = np.zeros(signals.minutes, dtype=np.bool_)
     if signals.hr is not None:
         seconds = _on_skin(signals.hr, off_skin, heard)
         seconds = np.where((seconds >= low) & (seconds <= high), seconds, np.nan)  # 0 is "unknown" to many straps
-        fields["hr"] = _mean(seconds, known_min=BEATS_MIN)
+        told |= ~np.isnan(seconds).all(axis=1)
+        fields["hr"] = _mean(seconds, known_min=HR_VALUES_MIN)
     if signals.beat_t is None or signals.rr is None:
         return
     beats = _beats(signals.beat_t - signals.start, signals.rr, off_skin, signals.minutes)
     heard |= beats.heard > 0
-    fields["rr_coverage"] = np.where(beats.heard > 0, np.minimum(beats.explained_s / MINUTE_S, 1.0), np.nan)
+    # 0, not absent, where a rate was told and every beat refused: that rate is not to be trusted.
+    fields["rr_coverage"] = np.where(told | (beats.heard > 0), np.minimum(beats.explained_s / MINUTE_S, 1.0), np.nan)
     covered = fields["rr_coverage"] >= COVERAGE_MIN
     with np.errstate(invalid="ignore", divide="ignore"):
-        from_beats = np.where(beats.valid >= BEATS_MIN, 60.0 * beats.valid / beats.sum_s, np.nan)
-        fields["hr"] = np.where(np.isnan(fields["hr"]), from_beats, fields["hr"])
+        # Beats first: the rate that a band tells is smoothed, and wanders where it lost the beats.
+        from_beats = 60.0 * beats.in_range / beats.in_range_s
+        fields["hr"] = np.where(beats.in_range >= BEATS_MIN, from_beats, fields["hr"])
         fields["rmssd"] = np.where(covered & (beats.pairs > 0), 1e3 * np.sqrt(beats.diff2_s2 / beats.pairs), np.nan)
         variance = np.maximum(beats.square_s2, 0.0) / (beats.valid - 1)  # ddof = 1
         fields["sdnn"] = np.where(covered & (beats.valid > 1), 1e3 * np.sqrt(variance), np.nan)
@@ -157,6 +162,8 @@ class _Beats(NamedTuple):
     """Sums over the beats of each minute, all [n]."""
 
     heard: Floats  # beats of any kind
+    in_range: Floats  # beats whose interval is in range, with a neighbour or without
+    in_range_s: Floats  # the sum of their intervals
     valid: Floats  # valid beats
     sum_s: Floats  # of valid intervals
     square_s2: Floats  # squared deviations of valid intervals from their minute's mean
@@ -203,6 +210,8 @@ def _beats(since: Floats, rr: Floats, off_skin: Bools | None, n: int) -> _Beats:
     squared[1:] = diff * diff
     return _Beats(
         heard=np.bincount(minute, minlength=n).astype(np.float64),
+        in_range=per_minute(in_range),
+        in_range_s=per_minute(rr * in_range),
         valid=count,
         sum_s=total,
         square_s2=per_minute(centred * centred * valid),

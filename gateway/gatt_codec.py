@@ -40,6 +40,8 @@ _SELF_REPORT_REASONS: Final = (
     Reason.HOME,
     Reason.OTHER,
 )
+#: Adjust reason of a written Current Time (CTS 1.1, 3.1.2.4).
+_EXTERNAL_REFERENCE: Final = 0x02
 _SERIAL = re.compile(r"[!-~](?:[ -~]{0,62}[!-~])?")
 
 
@@ -99,7 +101,7 @@ def heart_rate_measurement(data: Bytes) -> HeartRate:
 
     Contact is unknown (None) unless the band says that it supports it: real straps set bit 1 without bit 2.
     """
-    body = _Body("heart-rate", data)
+    body = Body("heart-rate", data)
     (flags,) = body.take("<B")
     (bpm,) = body.take("<H" if flags & 0x01 else "<B")
     energy = body.take("<H")[0] if flags & 0x08 else None
@@ -113,7 +115,7 @@ def heart_rate_measurement(data: Bytes) -> HeartRate:
 
 def beat_timing(data: Bytes) -> BeatTiming:
     """Beat Timing, Wijkpols `0002`."""
-    body = _Body("beat-timing", data)
+    body = Body("beat-timing", data)
     time, count = body.take("<IB")
     body.within(count, 0, 9)
     offsets: tuple[int, ...] = body.take(f"<{count}H")
@@ -127,7 +129,7 @@ def beat_timing(data: Bytes) -> BeatTiming:
 
 def eda(data: Bytes) -> Eda:
     """EDA, Wijkpols `0003`."""
-    body = _Body("eda", data)
+    body = Body("eda", data)
     time, rate, count = body.take("<IBB")
     body.within(rate, 1, 32)
     body.within(count, 1, 100)
@@ -138,7 +140,7 @@ def eda(data: Bytes) -> Eda:
 
 def motion(data: Bytes) -> Motion:
     """Motion, Wijkpols `0004`."""
-    body = _Body("motion", data)
+    body = Body("motion", data)
     time, rate, count = body.take("<IBB")
     body.within(rate, 1, 32)
     body.within(count, 1, 50)
@@ -149,8 +151,14 @@ def motion(data: Bytes) -> Motion:
 
 def self_report(data: Bytes) -> SelfReportFrame:
     """Self-report, Wijkpols `0005`."""
-    body = _Body("self-report", data)
-    time, safe, happy, place = body.take("<IBBB")
+    body = Body("self-report", data)
+    (time,) = body.take("<I")
+    return answer_at(time, body)
+
+
+def answer_at(time: int, body: Body) -> SelfReportFrame:
+    """The marks and the reason, which end a Self-report and a self-report record."""
+    safe, happy, place = body.take("<BBB")
     body.end()
     body.within(safe, 0, 10)
     body.within(happy, 0, 10)
@@ -160,7 +168,7 @@ def self_report(data: Bytes) -> SelfReportFrame:
 
 def temperature(data: Bytes) -> float | None:
     """Temperature, 0x2A6E, in °C; None when the band does not know it."""
-    body = _Body("temperature", data)
+    body = Body("temperature", data)
     (hundredths,) = body.take("<h")
     body.end()
     if hundredths == -0x8000:
@@ -171,7 +179,7 @@ def temperature(data: Bytes) -> float | None:
 
 def current_time(data: Bytes) -> float:
     """Current Time, 0x2A2B (CTS 1.1, 3.1), in unix seconds; the band keeps UTC. An unknown date is out of range."""
-    body = _Body("current-time", data)
+    body = Body("current-time", data)
     year, month, day, hour, minute, second, weekday, fraction, _adjust_reason = body.take("<HBBBBBBBB")
     body.end()
     body.within(weekday, 0, 7)
@@ -184,9 +192,17 @@ def current_time(data: Bytes) -> float:
     return moment.timestamp() + fraction / 256.0
 
 
+def current_time_at(at: float) -> bytes:
+    """Current Time as it is written to a band: `at` (unix seconds) in UTC, adjusted to an external reference."""
+    t = datetime.fromtimestamp(at, UTC)
+    fraction = min(round(t.microsecond * 256 / 1_000_000), 255)
+    fields = (t.year, t.month, t.day, t.hour, t.minute, t.second, t.isoweekday(), fraction)
+    return struct.pack("<H8B", *fields, _EXTERNAL_REFERENCE)
+
+
 def battery_level(data: Bytes) -> int:
     """Battery Level, 0x2A19, in percent."""
-    body = _Body("battery", data)
+    body = Body("battery", data)
     (percent,) = body.take("<B")
     body.end()
     body.within(percent, 0, 100)
@@ -195,15 +211,15 @@ def battery_level(data: Bytes) -> int:
 
 def serial_number(data: Bytes) -> str:
     """Serial Number String, 0x2A25: 1 to 64 printable ASCII characters. NULs at its end (real straps) are dropped."""
-    body = _Body("serial", data)
+    body = Body("serial", data)
     text = bytes(body.data).rstrip(b"\0").decode("ascii", errors="replace")
     if _SERIAL.fullmatch(text) is None:
         raise MalformedFrame("serial", "text")
     return text
 
 
-class _Body:
-    """Takes fields off the front of a frame; knows what is left."""
+class Body:
+    """Takes fields off the front of a frame; knows what is left. Its methods raise MalformedFrame."""
 
     def __init__(self, frame: str, data: Bytes) -> None:
         self.frame = frame
@@ -214,9 +230,11 @@ class _Body:
 
     @property
     def left(self) -> int:
+        """Bytes not yet taken."""
         return len(self.data) - self._at
 
     def take(self, layout: str) -> tuple[int, ...]:
+        """The next fields."""
         size = struct.calcsize(layout)
         if size > self.left:
             raise MalformedFrame(self.frame, "truncated")
@@ -225,9 +243,11 @@ class _Body:
         return values
 
     def end(self) -> None:
+        """Nothing may be left."""
         if self.left:
             raise MalformedFrame(self.frame, "trailing-bytes")
 
     def within(self, value: int, low: int, high: int) -> None:
+        """A field's bounds."""
         if not low <= value <= high:
             raise MalformedFrame(self.frame, "range")

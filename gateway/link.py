@@ -160,6 +160,11 @@ class Peripheral:
             raise LinkLost("the band lacks a characteristic")
         return bytes(await _answer(self._client.read_gatt_char(self._characteristics[uuid]), ANSWER_S_MAX))
 
+    async def write(self, uuid: str, value: bytes) -> None:
+        """Write a value, and have it acknowledged. Raises LinkLost."""
+        characteristic = self._characteristics[uuid]
+        await _answer(self._client.write_gatt_char(characteristic, value, response=True), ANSWER_S_MAX)
+
     async def subscribe(self, uuid: str, frame: Callable[[bytes], None]) -> None:
         """Call `frame` for each notification or indication. Raises LinkLost."""
 

@@ -48,6 +48,7 @@ class MinuteBuilder:
         self._misdated: set[int] = set()
         self._temperature: float | None = None
         self._scr: ScrState | None = None
+        self._tells_beats = False
         self._tables: list[MinuteTable] = []
         self._dropped: Counter[str] = Counter()
 
@@ -57,6 +58,7 @@ class MinuteBuilder:
         if fault is not None:
             return fault
         self._open[_minute(placed.time)].heart(int(placed.time) % MINUTE_S, placed)
+        self._tells_beats |= bool(placed.beats)
         for end, rr in placed.beats:
             opened = self._open.get(_minute(end))
             if opened is None:  # a strap's beat may end a second before or after its frame, in another minute
@@ -103,6 +105,16 @@ class MinuteBuilder:
         dropped = dict(self._dropped)
         self._dropped.clear()
         return tables, dropped
+
+    def over(self, at: float) -> None:
+        """All up to `at` (unix seconds) was told, as far as it ever will be: close what is over, and open nothing."""
+        while self._open and (first := min(self._open)) < _minute(at - GRACE_S):
+            self._close_before(first + MINUTE_S)
+
+    @property
+    def closed_before(self) -> int:
+        """Minutes before this one (unix seconds) are closed; 0 when none was heard yet."""
+        return self._next
 
     def flush(self) -> None:
         """Close all open minutes: the band is gone."""
@@ -177,7 +189,7 @@ class MinuteBuilder:
                     self._dropped[NOT_HEARD] += unheard
                 self._next, self._scr = heard, None
                 continue
-            table, self._scr = minute_table(opened.signals(self._next), self._scr)
+            table, self._scr = minute_table(opened.signals(self._next, beats=self._tells_beats), self._scr)
             self._tables.append(table)
             self._next += MINUTE_S
 
@@ -206,15 +218,16 @@ class _OpenMinute:
         grid = self._grids.setdefault(signal, np.full(slots, np.nan))
         return grid if len(grid) == slots else None
 
-    def signals(self, start: int) -> Signals:
-        beats = np.array(sorted(set(self.beats)), dtype=np.float64).reshape(-1, 2)
-        beats = beats[np.diff(beats[:, 0], prepend=-np.inf) > 0]
+    def signals(self, start: int, *, beats: bool) -> Signals:
+        """`beats`: whether this band tells beats at all."""
+        told = np.array(sorted(set(self.beats)), dtype=np.float64).reshape(-1, 2)
+        told = told[np.diff(told[:, 0], prepend=-np.inf) > 0]
         grids = {name: grid[None, :] for name, grid in self._grids.items()}
         return Signals(
             start=start,
             minutes=1,
-            beat_t=beats[:, 0],
-            rr=beats[:, 1],
+            beat_t=told[:, 0] if beats else None,
+            rr=told[:, 1] if beats else None,
             hr=self._hr[None, :],
             contact=self._contact[None, :],
             skin_temp=self.temperature[None, :],

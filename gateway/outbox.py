@@ -37,6 +37,14 @@ CREATE TABLE IF NOT EXISTS outbox (
     payload BLOB NOT NULL                   -- a ReadingsMessage as it goes on the wire
 ) STRICT;
 CREATE INDEX IF NOT EXISTS outbox_pseudonym ON outbox (pseudonym);
+CREATE TABLE IF NOT EXISTS drained (        -- how far each band's memory was read
+    token TEXT NOT NULL,
+    log INTEGER NOT NULL,                   -- which memory: a wiped one counts its records anew
+    seq INTEGER NOT NULL,                   -- records up to this one are in the outbox, or were of no use
+    minute INTEGER NOT NULL,                -- unix seconds: minutes before this one are made
+    at INTEGER NOT NULL,                    -- unix seconds
+    PRIMARY KEY (token, log)
+) STRICT, WITHOUT ROWID;
 """
 _log = logging.getLogger(__name__)
 
@@ -48,6 +56,15 @@ class Row(NamedTuple):
     pseudonym: str
     readings: int
     payload: bytes
+
+
+class Drained(NamedTuple):
+    """How far a band's memory was read: see the table of this name."""
+
+    token: str
+    log: int
+    seq: int = 0
+    minute: int = 0
 
 
 class Outbox:
@@ -93,19 +110,52 @@ class Outbox:
         with self._lock:
             return self._rows
 
-    def add(self, pseudonym: str, readings: Sequence[Reading], reports: Sequence[SelfReport], *, now: float) -> int:
+    def add(
+        self,
+        pseudonym: str,
+        readings: Sequence[Reading],
+        reports: Sequence[SelfReport],
+        *,
+        now: float,
+        drained: Drained | None = None,
+    ) -> int:
         """Put one wearer's items in, in messages of at most `wire.ITEMS_MAX`, in one transaction.
 
+        `drained`, which goes into the same transaction, is how far the memory that they come from was read.
         Returns how many old readings gave way because the outbox is full. Raises sqlite3.Error (a full disk).
         """
-        with self._lock, self._transaction():
-            seq = self._seq
+        with self._lock:
+            return self._add(pseudonym, readings, reports, int(now), drained)
+
+    def _add(
+        self,
+        pseudonym: str,
+        readings: Sequence[Reading],
+        reports: Sequence[SelfReport],
+        now: int,
+        drained: Drained | None,
+    ) -> int:
+        seq = self._seq
+        with self._transaction():
             for some_readings, some_reports in _messages(readings, reports):
                 seq += 1
                 message = wire.ReadingsMessage(seq=seq, readings=some_readings, reports=some_reports)
-                self._insert(Row(seq, pseudonym, len(some_readings), wire.encode(message)), int(now))
-            self._seq = seq
-            return self._make_room()
+                self._insert(Row(seq, pseudonym, len(some_readings), wire.encode(message)), now)
+            if drained is not None:
+                self._db.execute(
+                    "INSERT OR REPLACE INTO drained (token, log, seq, minute, at) VALUES (?, ?, ?, ?, ?)",
+                    (*drained, now),
+                )
+            crowded_out = self._make_room()
+        self._seq = seq  # only now: a failed transaction has used no number
+        return crowded_out
+
+    def drained(self, token: str, log: int) -> Drained:
+        """How far this memory of a band was read; from nothing on, when it was not."""
+        with self._lock:
+            found = self._db.execute("SELECT seq, minute FROM drained WHERE token = ? AND log = ?", (token, log))
+            row = found.fetchone()
+        return Drained(token, log, *row) if row is not None else Drained(token, log)
 
     def after(self, seq: int, limit: int) -> list[Row]:
         """The oldest rows with a number above `seq`."""
@@ -139,6 +189,7 @@ class Outbox:
                     gone += self._delete(
                         "seq IN (SELECT seq FROM outbox ORDER BY seq LIMIT 1000) AND added_at < ?", (int(before),)
                     )
+            self._db.execute("DELETE FROM drained WHERE at < ?", (int(before),))
         return gone
 
     def narrow(self, pseudonym: str, keep: Callable[[wire.ReadingsMessage], wire.ReadingsMessage | None]) -> int:

@@ -1,14 +1,17 @@
 """The gateway's one connection to the broker: MQTT 5 by paho, QoS 1, a fixed client id.
 
-In: the retained consents, read anew on each connection before the first send. A broker sends retained messages after
-its SUBACK, and nothing in MQTT marks the last one; they are taken as read when none came for `quiet_s`. That may be
-too early on a slow line, and is safe: a row whose consent is not known is held back, not sent and not thrown away.
+In: the retained consents, read anew on each connection before the first send. Nothing in MQTT marks the last retained
+message, so the gateway publishes its status after the SUBACK and waits until it comes back: brokers keep the order of
+what they send to one client. (A silence of half a second, taken for the end, was once in a busy Mosquitto's middle,
+and the wearers behind it were taken for people without consent.) Where the ACL does not let a gateway read its own
+status, a silence of `quiet_s` must do; what is sent stays safe: a row whose consent is not known is held back.
 They are read with QoS 0, since rumqttd gives a QoS 1 subscription only the first 100 of them (docs/adr/0004), and the
 subscription is then raised to QoS 1 for the changes, without having it all sent again (MQTT 5, 3.8.3.1).
 
-Out: the outbox's rows, oldest first, a bounded number in flight, each removed when its PUBACK is here; and the
-gateway's status, retained, with `online` false as last will. Connecting, waiting longer each time, and sending again
-what was in flight are paho's; only one thread (`_pump`) of ours publishes and removes.
+Out: the outbox's rows, oldest first, a bounded number in flight, each removed when its PUBACK is here, and sent again
+when the connection breaks soon after (`gateway/lately.py`); and the gateway's status, retained, with `online` false as
+last will. Connecting, waiting longer each time, and sending again what was in flight are paho's; only one thread
+(`_pump`) of ours publishes and removes.
 """
 
 from __future__ import annotations
@@ -30,6 +33,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from contracts import wire
 from contracts.broker_url import BrokerAddress
 from contracts.consent import ConsentMessage
+from gateway.lately import Lately
 from gateway.outbox import Outbox, Row
 
 IN_FLIGHT_MAX: Final = 200
@@ -61,7 +65,7 @@ class Publisher:
         on_published: Callable[[int], None],
         housekeep: Callable[[], None],
         status: Callable[[], wire.GatewayStatus],
-        quiet_s: float = 0.5,
+        quiet_s: float = 5.0,
     ) -> None:
         self._broker = broker
         self._topic = wire.readings_topic(district, gateway)
@@ -78,12 +82,15 @@ class Publisher:
         self._connected = False
         self._connections = 0
         self._subscribed = 0  # the connection on which the consents were subscribed to
+        self._marker = b""  # the status that was published after that
+        self._returned = 0  # the connection on which it came back
         self._last_retained = 0.0
         self._seen: set[str] = set()
         self._acks: deque[tuple[int, bool]] = deque()
         self._rescan = False
         self._room = 1
         self._failure = ""
+        self._lately = Lately()
         # The pump's own.
         self._in_flight: dict[int, Row] = {}
         self._sent_seqs: set[int] = set()
@@ -125,6 +132,10 @@ class Publisher:
         self._rescan = True
         self._wake.set()
 
+    def forget(self, pseudonym: str) -> None:
+        """A consent changed: nothing of this wearer that was acknowledged is sent again."""
+        self._lately.forget(pseudonym)
+
     @property
     def synced(self) -> bool:
         """Whether the consents were read on this connection."""
@@ -153,10 +164,7 @@ class Publisher:
     def _make_client(self, gateway: str, district: str) -> mqtt.Client:
         client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=f"wijkpols-gateway-{gateway}", protocol=mqtt.MQTTv5)
         client.enable_logger(logging.getLogger(f"{__name__}.paho"))
-        if self._broker.username is not None:
-            client.username_pw_set(self._broker.username, self._broker.password)
-        if self._broker.tls:
-            client.tls_set()
+        self._broker.secure(client)
         client.reconnect_delay_set(min_delay=1, max_delay=60)
         client.max_inflight_messages = IN_FLIGHT_MAX + 1
         client.suppress_exceptions = True  # paho logs an error of a callback, and its thread lives on
@@ -190,20 +198,27 @@ class Publisher:
         self._seen = set()
         self._connections += 1
         self._connected = True
-        client.subscribe(wire.CONSENTS_FILTER, qos=0)
+        client.subscribe([(wire.CONSENTS_FILTER, 0), (self._status_topic, 0)])
 
     def _subscribe_answered(
         self, _client: mqtt.Client, _data: object, _mid: int, codes: list[ReasonCode], _properties: Properties | None
     ) -> None:
-        if any(code.is_failure for code in codes):
+        if codes[0].is_failure:
             self._tell("the broker does not let this gateway read the consents, so nothing may be sent: check its ACL")
             return
         if self._subscribed != self._connections:  # the first answer on this connection; the other raises the QoS
             self._last_retained = time.monotonic()
+            self._marker = wire.encode(self._status())
             self._subscribed = self._connections
+            self._client.publish(self._status_topic, self._marker, qos=1, retain=True)
         self._wake.set()
 
     def _message(self, _client: mqtt.Client, _data: object, message: mqtt.MQTTMessage) -> None:
+        if message.topic == self._status_topic:
+            if not message.retain and message.payload == self._marker:
+                self._returned = self._connections
+                self._wake.set()
+            return
         try:
             token = wire.last_part(message.topic)
         except wire.Malformed:
@@ -234,6 +249,8 @@ class Publisher:
         _props: Properties | None,
     ) -> None:
         was, self._connected = self._connected, False
+        if not self._stopping:
+            self._lately.lost(time.monotonic())
         self._wake.set()
         if was and not self._stopping:
             hint = ": another gateway has this name" if code.getName() == "Session taken over" else ""
@@ -252,7 +269,7 @@ class Publisher:
     def _pump(self) -> None:
         told = kept_house = time.monotonic()
         while not self._stopping:
-            self._wake.wait(0.5 if self.synced else self._quiet_s / 2)
+            self._wake.wait(0.5 if self.synced else min(0.5, self._quiet_s / 2))
             self._wake.clear()
             now = time.monotonic()
             try:
@@ -281,16 +298,17 @@ class Publisher:
     def _note_sync(self) -> None:
         connection = self._connections
         waiting = self._connected and self._subscribed == connection and self._read != connection
-        if waiting and time.monotonic() - self._last_retained >= self._quiet_s:
+        if waiting and (self._returned == connection or time.monotonic() - self._last_retained >= self._quiet_s):
             self._on_synced(set(self._seen))
             self._rescan = True
             self._read = connection
             self._client.subscribe(wire.CONSENTS_FILTER, options=SubscribeOptions(qos=1, retainHandling=_SEND_NONE))
+            self._client.unsubscribe(self._status_topic)
             self._publish_status()
 
     def _settle(self) -> None:
         """Remove what is acknowledged, all of it in one transaction."""
-        done: list[int] = []
+        done: list[Row] = []
         while self._acks:
             mid, refused = self._acks.popleft()
             row = self._in_flight.pop(mid, None)
@@ -302,26 +320,36 @@ class Publisher:
                 self._refused_until = time.monotonic() + REFUSED_WAIT_S
                 self._rescan = True
             else:
-                done.append(row.seq)
+                done.append(row)
         if done:
-            self._on_published(self._outbox.remove(done))
+            self._lately.acknowledged(done, time.monotonic())
+            self._on_published(self._outbox.remove(row.seq for row in done))
 
     def _send(self) -> None:
         if self._rescan:
             self._rescan, self._cursor, self._held_back = False, 0, False
         while (room := self._room - len(self._in_flight)) > 0 and self._connected:
+            again = self._lately.take(room)
+            for row in again:
+                if self._may_send(row.pseudonym) and not self._publish(row):
+                    return
+            if again:
+                continue
             rows = self._outbox.after(self._cursor, room)
             if not rows:
                 return
             for row in rows:
-                if row.seq in self._sent_seqs:
-                    self._cursor = row.seq
-                elif not self._may_send(row.pseudonym):
-                    self._cursor, self._held_back = row.seq, True
-                else:
-                    sent = self._client.publish(self._topic, row.payload, qos=1)
-                    if sent.rc not in (MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_NO_CONN):
-                        return  # paho's own queue is full; NO_CONN is kept by paho for the next connection
-                    self._in_flight[sent.mid] = row
-                    self._sent_seqs.add(row.seq)
-                    self._cursor = row.seq
+                if row.seq not in self._sent_seqs:
+                    if not self._may_send(row.pseudonym):
+                        self._held_back = True
+                    elif not self._publish(row):
+                        return
+                self._cursor = row.seq
+
+    def _publish(self, row: Row) -> bool:
+        sent = self._client.publish(self._topic, row.payload, qos=1)
+        if sent.rc not in (MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_NO_CONN):
+            return False  # paho's own queue is full; NO_CONN is kept by paho for the next connection
+        self._in_flight[sent.mid] = row
+        self._sent_seqs.add(row.seq)
+        return True

@@ -14,6 +14,7 @@ BANDS_MAX: Final = 5_000
 WAIT_S: Final = {
     Ended.LOST: 2.0,
     Ended.CONSENT_CHANGED: 0.0,
+    Ended.DRAINED: 60.0,
     Ended.NO_CONSENT: 60.0,
     Ended.NO_SERIAL: 300.0,
 }

@@ -16,6 +16,7 @@ from gateway import gatt_codec as codec
 from gateway import profile
 from gateway.beats import BandBeats, StrapBeats
 from gateway.desk import MinuteDesk
+from gateway.drain import Drain
 from gateway.gatt_codec import HeartRate, MalformedFrame
 from gateway.link import Peripheral
 from gateway.minutes import MinuteBuilder
@@ -35,6 +36,7 @@ class Ended(Enum):
     """Why a session is over."""
 
     LOST = "the link is gone"
+    DRAINED = "its memory is read"
     NO_SERIAL = "the band has no serial number"
     NO_CONSENT = "nothing of it may be read"
     CONSENT_CHANGED = "other things may be read now"
@@ -68,6 +70,8 @@ class Session:
         self._cover = self._uplink.cover(self._token)
         if self._cover is None:
             return Ended.NO_CONSENT
+        if all(self._band.has(uuid) for uuid in profile.MEMORY):
+            return await self._drain(self._cover)
         loop = asyncio.get_running_loop()
         await self._subscribe(self._cover, loop)
         if not self._subscriptions:
@@ -83,6 +87,27 @@ class Session:
         finally:
             for wait in waits:
                 wait.cancel()
+        return self._why_ended()
+
+    async def _drain(self, cover: Cover) -> Ended:
+        """Read the band's memory. The link, or a change of consent, ends it at once: what is stored by then counts."""
+        drain = Drain(band=self._band, token=self._token, cover=cover, uplink=self._uplink, clock=self._clock)
+        work = asyncio.ensure_future(drain.run())
+        waits = [asyncio.ensure_future(event.wait()) for event in (self._band.closed, self._over)]
+        try:
+            while not (work.done() or self._band.closed.is_set() or self._over.is_set()):
+                await asyncio.wait((work, *waits), timeout=CHECK_S, return_when=asyncio.FIRST_COMPLETED)
+                self.check_consent()
+            if work.done():
+                work.result()
+                return Ended.DRAINED
+            return self._why_ended()
+        finally:
+            for task in (work, *waits):
+                task.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+
+    def _why_ended(self) -> Ended:
         if not self._over.is_set():
             return Ended.LOST
         return Ended.NO_CONSENT if self._uplink.cover(self._token) is None else Ended.CONSENT_CHANGED

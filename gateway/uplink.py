@@ -19,7 +19,7 @@ from contracts.consent import ConsentMessage, ConsentMirror, ConsentState, Cover
 from contracts.ports import Clock, SystemClock
 from contracts.reading import RETENTION_DAYS, Reading, SelfReport
 from gateway.consent_gate import admit
-from gateway.outbox import BYTES_MAX, ROWS_MAX, Outbox
+from gateway.outbox import BYTES_MAX, ROWS_MAX, Drained, Outbox
 from gateway.publisher import Publisher
 
 #: How a reading can leave the outbox other than to the broker. It was counted as made before.
@@ -50,7 +50,7 @@ class Uplink:
         slots: int = 0,
         version: str = "",
         on_consent: Callable[[str], None] | None = None,
-        quiet_s: float = 0.5,
+        quiet_s: float = 5.0,
         rows_max: int = ROWS_MAX,
         bytes_max: int = BYTES_MAX,
     ) -> None:
@@ -64,6 +64,7 @@ class Uplink:
         self._made = self._reports_made = self._published = 0
         self._dropped: Counter[str] = Counter()
         self._rejected: Counter[str] = Counter()
+        self._records = self._corrected = self._clocks_set = 0
         self._outbox = Outbox(folder=outbox, rows_max=rows_max, bytes_max=bytes_max)
         self._publisher = Publisher(
             broker=broker,
@@ -93,19 +94,41 @@ class Uplink:
 
     def accept(self, token: str, readings: Sequence[Reading], reports: Sequence[SelfReport] = ()) -> int:
         """Put what the band's consent covers into the outbox; count the rest. Returns how many readings went in."""
+        return self._take(token, readings, reports, None) or 0
+
+    def store(self, drained: Drained, readings: Sequence[Reading], reports: Sequence[SelfReport] = ()) -> bool:
+        """As `accept`, of a band's memory, with how far it was read by now: all of it is kept, or (False) nothing."""
+        return self._take(drained.token, readings, reports, drained) is not None
+
+    def drained(self, token: str, log: int) -> Drained:
+        """How far this memory of a band was read."""
+        return self._outbox.drained(token, log)
+
+    def sync(self) -> None:
+        """Make what was stored safe from a power cut."""
+        self._outbox.sync()
+
+    def _take(
+        self, token: str, readings: Sequence[Reading], reports: Sequence[SelfReport], drained: Drained | None
+    ) -> int | None:
+        """How many readings went into the outbox; None when the disk, or consent, took nothing."""
         with self._lock:
             cover = self.cover(token)
             kept = admit(cover, readings, reports)
             self._dropped.update(kept.readings_dropped)
             self._rejected.update({f"self-report:{reason}": n for reason, n in kept.reports_dropped.items()})
-            if cover is None or not (kept.readings or kept.reports):
+            if cover is None:
+                return None
+            if drained is None and not (kept.readings or kept.reports):
                 return 0
             try:
-                crowded_out = self._outbox.add(cover.pseudonym, kept.readings, kept.reports, now=self._clock.now())
+                crowded_out = self._outbox.add(
+                    cover.pseudonym, kept.readings, kept.reports, now=self._clock.now(), drained=drained
+                )
             except sqlite3.Error as fault:
                 self._count(OUTBOX_FAILED, len(kept.readings))
                 _log.error("the outbox does not take readings (%s): is the disk full?", fault)
-                return 0
+                return None
             self._made += len(kept.readings)
             self._reports_made += len(kept.reports)
             self._count(OUTBOX_FULL, crowded_out)
@@ -142,6 +165,13 @@ class Uplink:
         with self._lock:
             self._rejected.update(rejected)
 
+    def note_records(self, *, read: int = 0, corrected: int = 0, clocks_set: int = 0) -> None:
+        """Count stored records: read in all, of those with a corrected time; and clocks of bands that were set."""
+        with self._lock:
+            self._records += read
+            self._corrected += corrected
+            self._clocks_set += clocks_set
+
     def note_bands(self, *, heard: int, connected: int, without_consent: int) -> None:
         """How many bands are there now."""
         with self._lock:
@@ -159,6 +189,9 @@ class Uplink:
                 minutes_dropped=dict(self._dropped),
                 frames_rejected=dict(self._rejected),
                 reports_made=self._reports_made,
+                records_read=self._records,
+                records_corrected=self._corrected,
+                clocks_set=self._clocks_set,
                 published=self._published,
                 outbox_rows=len(self._outbox),
             )
@@ -190,6 +223,9 @@ class Uplink:
                 return
             if not changed:
                 return
+            for known in (before, message):
+                if known is not None:
+                    self._publisher.forget(known.pseudonym)
             if message is None:
                 self._tokens.discard(token)
             else:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
-import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Final, Self
 
 from contracts.broker_url import BrokerAddress
 from contracts.ports import Clock, Fault, ReadingStore, StoreUnavailable, SystemClock, UsageFault
 from contracts.wire import valid_gateway_name
 from ingest.consent_feed import ConsentFeed, Withdrawal
+from ingest.duckdb_compact import compact
 from ingest.duckdb_store import DuckDBStore
 from ingest.erasure import Erasures
 from ingest.influx_store import InfluxStore
@@ -24,6 +27,7 @@ from ingest.rejects import RejectLog
 from ingest.settings import IngestSettings
 from ingest.store_url import parse_store_url
 from ingest.subscriber import ReadingsSubscriber
+from ingest.workers import WORKERS_MAX, Stop, run_processes, worker_names
 from ingest.writer import Counters, Writer
 
 _POLL_S: Final = 0.1
@@ -144,11 +148,25 @@ class Ingest:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`wijkpols ingest run` and `wijkpols ingest rejects`."""
+    """`wijkpols ingest run`, `compact` and `rejects`."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    actions.add_parser("run", help="take readings from the broker into the store, until stopped")
+    take = actions.add_parser("run", help="take readings from the broker into the store, until stopped")
+    take.add_argument(
+        "--workers",
+        type=_workers,
+        default=1,
+        metavar="N",
+        help="workers that share the readings (1); InfluxDB: processes",
+    )
+    actions.add_parser("compact", help="write a DuckDB file anew, so that no byte of who was erased is left in it")
     rejects = actions.add_parser("rejects", help="print what was not kept, and why")
     rejects.add_argument("--newest", type=int, default=_SHOWN, metavar="N", help=f"malformed messages ({_SHOWN})")
+
+
+def _workers(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= WORKERS_MAX:
+        raise argparse.ArgumentTypeError(f"must be a number from 1 to {WORKERS_MAX}")
+    return int(text)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -156,35 +174,61 @@ def run(args: argparse.Namespace) -> int:
     settings = IngestSettings()
     if args.action == "rejects":
         return _print_rejects(settings.ingest_rejects, args.newest)
-    return _run(settings)
+    if args.action == "compact":
+        return _compact(settings.store_url)
+    return _run(settings, args.workers)
 
 
-def _run(settings: IngestSettings) -> int:
-    stopping = threading.Event()
-
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        stopping.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
+def _run(settings: IngestSettings, workers: int) -> int:
+    names = worker_names(settings.ingest_name, workers)
     os.umask(0o077)  # what is stored is about persons: for the eyes of this user alone
-    address = BrokerAddress.parse(settings.broker_url)
+    BrokerAddress.parse(settings.broker_url)  # what cannot be used is said once, not by each worker
+    one_process = isinstance(parse_store_url(settings.store_url), Path)  # that has the file, for all its threads
+    if workers == 1 or one_process:
+        _work(names, settings, Stop())
+    else:
+        run_processes(names, partial(_work_alone, settings))
+    return 0
+
+
+def _work_alone(settings: IngestSettings, name: str, stop: Stop) -> None:
+    _work([name], settings, stop)
+
+
+def _work(names: Sequence[str], settings: IngestSettings, stop: Stop) -> None:
+    """Workers on one store, until `stop`."""
     clock = SystemClock()
     store = open_store(settings.store_url, clock=clock)
-    name, out = settings.ingest_name, sys.stdout
-    try:
-        with Ingest(store=store, broker=address, rejects=settings.ingest_rejects, clock=clock, name=name) as ingest:
-            while not stopping.is_set() and not ingest.is_ready():
+    address, rejects, out = BrokerAddress.parse(settings.broker_url), settings.ingest_rejects, sys.stdout
+    with contextlib.closing(store), contextlib.ExitStack() as stack:
+        running = {
+            name: stack.enter_context(Ingest(store=store, broker=address, rejects=rejects, clock=clock, name=name))
+            for name in names
+        }
+        for name, ingest in running.items():
+            while not stop.asked() and not ingest.is_ready():
                 ingest.check()
-            if not stopping.is_set():
+            if not stop.asked():
                 out.write(f"{name}: ready, consents of {ingest.mirror_size()} bands are known\n")
                 out.flush()
-            while not stopping.wait(_POLL_S):
+        while not stop.wait():
+            for ingest in running.values():
                 ingest.check()
-        counters = ingest.counters()
-        out.write(f"{name}: stopped after {counters.messages} messages, {counters.readings} readings stored\n")
-    finally:
-        store.close()
+        stack.close()
+        for name, ingest in running.items():
+            counters = ingest.counters()
+            out.write(f"{name}: stopped after {counters.messages} messages, {counters.readings} readings stored\n")
+        out.flush()
+
+
+def _compact(store_url: str) -> int:
+    path = parse_store_url(store_url)
+    if not isinstance(path, Path):
+        raise UsageFault(
+            "only a DuckDB file can be written anew; InfluxDB does so by itself (docs/reference/ingest.md)"
+        )
+    sizes = compact(path)
+    sys.stdout.write(f"{path} is written anew: {sizes.before} bytes before, {sizes.after} now\n")
     return 0
 
 

@@ -18,6 +18,7 @@ from contracts.reading import FIELDS, valid_pseudonym
 
 _NAMES: Final = tuple(FIELDS)
 _VALUES: Final = attrgetter(*_NAMES)
+_WHOLE: Final = "".join(f"{name}=%r," for name in _NAMES)
 _SECONDS: Final = range(2**33)  # InfluxDB keeps nanoseconds in 64 bits: until the year 2242
 
 
@@ -30,10 +31,14 @@ def reading_lines(readings: Sequence[StoredReading]) -> list[str]:
         head = series.get(key)
         if head is None:
             head = series[key] = _series("reading", district, reading.pseudonym, index)
-        values = [(name, value) for name, value in zip(_NAMES, _VALUES(reading), strict=True) if value is not None]
-        fields = "".join([f"{name}={value!r}," for name, value in values])
-        if not all(isfinite(value) for _, value in values):
-            raise StoreRefused("a value is not finite", index)
+        values = _VALUES(reading)
+        if None not in values and isfinite(sum(values)):  # most are whole: one format is twice as fast
+            fields = _WHOLE % values
+        else:
+            present = [(name, value) for name, value in zip(_NAMES, values, strict=True) if value is not None]
+            if not all(isfinite(value) for _, value in present):
+                raise StoreRefused("a value is not finite", index)
+            fields = "".join([f"{name}={value!r}," for name, value in present])
         if reading.minute not in _SECONDS:
             raise StoreRefused("a time is out of range", index)
         lines.append(f"{head} {fields}n=1i {reading.minute}")

@@ -51,10 +51,7 @@ class Link:
             CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv5, manual_ack=manual_ack
         )
         self.client.reconnect_delay_set(1, RECONNECT_S_MAX)
-        if address.username is not None:
-            self.client.username_pw_set(address.username, address.password)
-        if address.tls:
-            self.client.tls_set()
+        address.secure(self.client)
         self.client.on_socket_open = _no_delay
         self.client.on_connect = self._connected
         self.client.on_connect_fail = self._failed

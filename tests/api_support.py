@@ -14,7 +14,7 @@ from api.settings import Settings
 from contracts.consent import Purpose
 from contracts.ports import TIMEZONE, Holdings, StoredReading, StoredReport
 from contracts.reading import Category, Reading, SelfReport
-from contracts.release import DERIVED, METHOD_VERSION, WITHHELD_REASON, Area, Budget, Cadence, Cell, Metric
+from contracts.release import DERIVED, METHOD_VERSION, WITHHELD_REASON, Area, Budget, Cadence, Cell, Metric, ReasonCount
 from tests.registrykit.databases import url_of
 
 #: Monday 23 November 2026, 09:00 in Utrecht.
@@ -41,6 +41,8 @@ class MemoryReleases:
         self.held = list(cells)
         self.areas = plan
         self.spent = spent
+        self.counted: list[ReasonCount] = []
+        self.summed: list[Cell] = []
 
     def cells(
         self,
@@ -60,6 +62,20 @@ class MemoryReleases:
             and (end is None or c.start < end)
             and (derived or c.metric not in DERIVED)
         ]
+
+    def reasons(
+        self, *, districts: Collection[str] | None = None, start: int | None = None, end: int | None = None
+    ) -> list[ReasonCount]:
+        return [
+            r
+            for r in self.counted
+            if (districts is None or set(districts) & set(r.districts))
+            and (start is None or r.start >= start)
+            and (end is None or r.start < end)
+        ]
+
+    def totals(self, *, start: int | None = None, end: int | None = None) -> list[Cell]:
+        return [c for c in self.summed if (start is None or c.start >= start) and (end is None or c.start < end)]
 
     def budget(self, now: float) -> Budget:
         assert now > 0

@@ -6,9 +6,14 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.servers import Broker, free_port, require_program, wait_for_port
+
+# A busy machine is slow, not wrong: how long an example takes is no property of the code.
+hypothesis.settings.register_profile("wijkpols", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("wijkpols")
 
 
 @pytest.fixture(scope="module")

@@ -66,7 +66,7 @@ def list_releases(
 ) -> Any:
     """Published and withheld figures, oldest window first. Asking again never gives another value."""
     cells = parts.releases.cells(
-        districts=district, metrics=metric, start=_midnight(from_), end=_midnight(to, days=1), derived=True
+        districts=district, metrics=metric, start=midnight(from_), end=midnight(to, days=1), derived=True
     )
     place = None if after is None else _place_of(after)
     cells = sorted((c for c in cells if place is None or key_of(c) > place), key=key_of)
@@ -112,7 +112,8 @@ def _written(value: Any, *, dutch: bool) -> str:
     return str(value)
 
 
-def _midnight(day: date | None, *, days: int = 0) -> int | None:
+def midnight(day: date | None, *, days: int = 0) -> int | None:
+    """Where a local day, or one some days later, begins (unix seconds). Raises Problem."""
     if day is None:
         return None
     try:

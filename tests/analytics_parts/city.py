@@ -14,7 +14,7 @@ from analytics.windows import instant
 from contracts.consent import Cover, Purpose, new_pseudonym
 from contracts.district import UTRECHT
 from contracts.ports import Holdings, ReadingColumns, ReportColumns, StoredReading, StoredReport
-from contracts.reading import FIELDS, Category, Reading, SelfReport
+from contracts.reading import FIELDS, Category, Reading, Reason, SelfReport
 from contracts.release import Area, Cadence
 from tests.registrykit.databases import url_of
 
@@ -161,6 +161,7 @@ def day_of(
     safe: int = 7,
     happy: int = 8,
     answers: int = 1,
+    reason: Reason | None = None,
 ) -> tuple[list[StoredReading], list[StoredReport]]:
     """One day of one volunteer: still minutes from nine in the morning, and answers at noon."""
     begin = instant(day, 9)
@@ -180,7 +181,10 @@ def day_of(
         for i in range(minutes)
     ]
     reports = [
-        StoredReport(district, SelfReport(pseudonym=pseudonym(number), at=instant(day, 12) + i, safe=safe, happy=happy))
+        StoredReport(
+            district,
+            SelfReport(pseudonym=pseudonym(number), at=instant(day, 12) + i, safe=safe, happy=happy, reason=reason),
+        )
         for i in range(answers)
     ]
     return readings, reports

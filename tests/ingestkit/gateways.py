@@ -29,8 +29,8 @@ class Town:
         self._gateway = name
         self._connected = threading.Event()
         self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=paho.MQTTv5)
-        if isinstance(broker, BrokerAddress) and broker.username:
-            self._client.username_pw_set(broker.username, broker.password)
+        if isinstance(broker, BrokerAddress):
+            broker.secure(self._client)
         self._client.max_inflight_messages_set(1000)
         self._client.on_connect = self._up
         self._client.on_subscribe = lambda *_: self._connected.set()

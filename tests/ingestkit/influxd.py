@@ -7,6 +7,7 @@ import http.client
 import signal
 import subprocess
 import urllib.parse
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.servers import free_port, require_program, wait_for_port
@@ -34,11 +35,13 @@ store-enabled = false
 class Influxd:
     """One server with authentication on and one administrator, on a free port of 127.0.0.1."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, data: Path | None = None, within: Sequence[str] = ()) -> None:
+        """`data` is where it keeps its files (`folder` unless told); `within` a command that runs it elsewhere."""
         self.folder = folder
+        self._within = within
         self.port = free_port()
         self._config = folder / "influxdb.conf"
-        self._config.write_text(_CONFIG.format(folder=folder, port=self.port, rpc_port=free_port()))
+        self._config.write_text(_CONFIG.format(folder=data or folder, port=self.port, rpc_port=free_port()))
         self._program = require_program("influxd", "influxdb")
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
@@ -49,7 +52,9 @@ class Influxd:
 
     def start(self) -> None:
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen([self._program, "-config", str(self._config)], stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                [*self._within, self._program, "-config", str(self._config)], stdout=log, stderr=log
+            )
         wait_for_port(self.port, self._process)
 
     def query(self, text: str, database: str = "") -> bytes:

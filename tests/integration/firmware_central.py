@@ -68,6 +68,9 @@ class Link:
     async def read(self, uuid: str) -> bytes:
         return bytes(await self._characteristics[uuid].read_value())
 
+    async def write(self, uuid: str, value: bytes) -> None:
+        await self._characteristics[uuid].write_value(value, with_response=True)
+
     def of(self, uuid: str) -> list[bytes]:
         return [value for kind, value in self.frames if kind == uuid]
 

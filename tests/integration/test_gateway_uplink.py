@@ -280,3 +280,28 @@ def test_a_gateway_that_may_not_publish_keeps_its_readings(name, tmp_path, caplo
 def test_wire_names_are_checked_at_once(address, tmp_path):
     with pytest.raises(wire.Malformed):
         uplink(address, "No Name", tmp_path)
+
+
+def test_what_a_killed_broker_had_acknowledged_a_moment_before_is_sent_again(own_broker, name, tmp_path):
+    """Mosquitto acknowledges before it writes to its disk: this one has forgotten all of it."""
+    (token, pseudonym), (other, other_pseudonym) = wearer(900), wearer(901)
+    with uplink(own_broker.address, name, tmp_path) as up:
+        with town_of(own_broker.address, f"{name}-before") as town:
+            town.give(token, pseudonym)
+            town.give(other, other_pseudonym)
+            assert up.wait_for_consents([token, other], 10)
+            up.accept(token, minutes(pseudonym, 100))
+            up.accept(other, minutes(other_pseudonym, 10))
+            assert up.drain(20)
+            town.withdraw(other, other_pseudonym)
+            eventually(lambda: up.cover(other) is None)
+        own_broker.kill()
+        own_broker.start()
+        town = Town(own_broker.address, name)
+        try:
+            town.give(token, pseudonym)
+            eventually(lambda: len(town.readings) == 100, what="sending again")
+            assert {reading.pseudonym for reading in town.readings} == {pseudonym}
+            eventually(lambda: up.status().published == 110)
+        finally:
+            town.close()

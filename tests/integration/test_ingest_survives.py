@@ -153,6 +153,29 @@ def test_ingest_waits_for_a_store_that_is_away_and_goes_on(
     store.close()
 
 
+def test_what_a_store_that_was_away_never_took_is_delivered_to_the_next_run(
+    broker: Broker, influxd: Influxd, tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.WARNING)
+    store = open_store(influxd.url(f"never{next(_numbers)}"))
+    rejects = tmp_path / "rejects.sqlite"
+    with Town(broker, f"{name}-town") as town:
+        with Ingest(store=store, broker=broker.url, rejects=rejects, name=name) as ingest:
+            ingest.wait_until_ready(20)
+            town.consent(1, consent(1))
+            influxd.kill()
+            try:
+                town.send(*(reading(1, minute) for minute in range(50)))
+                eventually(lambda: "nothing is acknowledged" in caplog.text)
+                ingest.__exit__(None, None, None)
+            finally:
+                influxd.start()
+        with Ingest(store=store, broker=broker.url, rejects=rejects, name=name) as again:
+            eventually(lambda: again.counters().readings == 50)
+    assert store.holdings() == Holdings(50, 0)
+    store.close()
+
+
 def test_a_row_that_the_server_refuses_does_not_take_the_others_with_it(
     broker: Broker, influxd: Influxd, tmp_path: Path, name: str
 ):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analytics.mechanism import HIGH, LOW, REACH, Draw, clamped_sum, draw, epsilon, measurement, noise
+from analytics.mechanism import BOUNDS, CENTRES, REACH, Draw, clamped_sum, draw, epsilon, measurement, noise
 from analytics.release import cells_of, margin_of, value_of
 from analytics.windows import day_window
 from contracts.release import WITHHELD_REASON, Cadence
@@ -52,7 +52,7 @@ def scale_is(sample: np.ndarray, sigma: float) -> bool:
 
 @pytest.mark.parametrize("cadence", Cadence)
 def test_the_noise_has_its_scale_and_not_one_30_percent_off(cadence: Cadence):
-    people = records([(LOW, 5500, HIGH)] * 50)
+    people = records([(BOUNDS["safe"].low, BOUNDS["calm"].centre, BOUNDS["happy"].high)] * 50)
     drawn = [draw(people, cadence) for _ in range(DRAWS)]
     samples = np.array([(d.participants, *d.sums) for d in drawn], float)
     for column, exact, sigma in zip(
@@ -124,14 +124,20 @@ def test_the_noisy_count_alone_decides():
 
 @given(st.integers(-(10**9), 10**9), st.integers(-100, 10**6))
 def test_a_value_stays_within_the_public_bounds(total: int, count: int):
-    assert LOW / 100 <= value_of(total, count) <= HIGH / 100
+    for metric, bounds in BOUNDS.items():
+        assert bounds.low / 100 <= value_of(total, count, metric) <= bounds.high / 100
+
+
+def test_each_metric_has_its_own_centre():
+    assert CENTRES.tolist() == [6500, 5500, 6500]
+    assert [value_of(0, 100, metric) for metric in BOUNDS] == [65, 55, 65]
 
 
 @pytest.mark.parametrize(
     ("value", "n", "margin"), [(55.0, 30, 9.19), (75.0, 30, 9.92), (75.0, 100, 3.86), (75.0, 0, 253)]
 )
 def test_the_margin_holds_the_noise_of_sum_and_count_and_the_spread_of_people(value: float, n: int, margin: float):
-    assert margin_of(value, n, noise(Cadence.WEEKLY)) == pytest.approx(margin, rel=0.005)
+    assert margin_of(value, n, noise(Cadence.WEEKLY), "calm") == pytest.approx(margin, rel=0.005)
 
 
 def test_the_margin_covers_the_truth_at_its_rate():
@@ -139,12 +145,12 @@ def test_the_margin_covers_the_truth_at_its_rate():
     constants = noise(Cadence.WEEKLY)
     truth, inside, shown = 72.0, 0, 0
     for _ in range(1500):
-        people = np.rint(100 * np.clip(random.normal(truth, 15, (60, 1)), 20, 90)).astype(np.int64) * np.ones(3, int)
+        people = np.rint(100 * np.clip(random.normal(truth, 15, (60, 1)), 0, 100)).astype(np.int64) * np.ones(3, int)
         drawn = draw(people.astype(np.int64), Cadence.WEEKLY)
         if drawn.participants < constants.threshold:
             continue
         shown += 1
-        value = value_of(drawn.sums[0], drawn.participants)
-        inside += abs(value - truth) <= margin_of(value, drawn.participants, constants)
+        value = value_of(drawn.sums[0], drawn.participants, "safe")
+        inside += abs(value - truth) <= margin_of(value, drawn.participants, constants, "safe")
     assert shown > 1400
     assert inside / shown > 0.93

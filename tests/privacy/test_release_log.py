@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 from datetime import date, timedelta
@@ -10,6 +11,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
@@ -96,7 +99,7 @@ def dies_in_the_transaction(url: str, moment: str) -> None:
         # A release whose process is gone after the draw and the inserts, and before the commit.
         from analytics import release_log
 
-        release_log._cell_row = lambda _: os._exit(9)
+        release_log._figure_row = lambda _: os._exit(9)
         release(log, area=AREA, window=day_window(MONDAY), scores=PEOPLE)
     log.publish(area=AREA, window=day_window(MONDAY), rho=0.04, draw=draw)
 
@@ -188,8 +191,53 @@ def test_a_plan_of_days_and_weeks_stays_below_the_cap_for_ever():
     weekly = [entry(7 * week, 0.2, cadence=Cadence.WEEKLY) for week in range(28)]
     assert budget.spent(daily) <= 31 * 0.04 + 1e-9
     assert budget.spent(weekly) <= 5 * 0.2 + 1e-9
+    # Somebody may be in a week with its reasons and then, for 30 days, in a daily area with the reasons of its weeks.
+    both = [entry(7 * week, 0.22, cadence=Cadence.WEEKLY) for week in range(28)]
+    days = [*daily, *(entry(7 * week + 6, 0.02)._replace(window=f"week {week}") for week in range(28))]
+    assert max(budget.spent(days), budget.spent(both)) <= 1.34 + 1e-9
+    assert 1.4 < budget.spent([*days, *both]) <= budget.RHO_CAP + 1e-9
     for request in (entry(200, 0.04), entry(196, 0.2, cadence=Cadence.WEEKLY), entry(100, 0.04, area="WK034499")):
         budget.check([*daily, *weekly], request)
+
+
+def test_who_moves_from_a_weekly_to_a_daily_area_pays_both_and_overlapping_windows_are_not_added():
+    week = entry(6, 0.2, cadence=Cadence.WEEKLY)  # the week of Monday to Sunday
+    assert budget.spent([week, *(entry(day, 0.04) for day in range(7))]) == pytest.approx(0.28)
+    assert budget.spent([week, *(entry(day, 0.04) for day in range(7, 12))]) == pytest.approx(0.4)
+    with pytest.raises(InsufficientBudget):
+        budget.check([week, *(entry(day, 0.1) for day in range(7, 20))], entry(20, 0.1))
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 40), st.sampled_from([0.01, 0.1, 0.3])), max_size=8),
+    st.lists(st.tuples(st.integers(0, 5), st.sampled_from([0.05, 0.4])), max_size=4),
+)
+def test_the_spent_budget_is_that_of_the_costliest_chain_of_windows(days: list, weeks: list):
+    """Against all subsets, by brute force."""
+    held = {f"d{day}": (day, day + 1, rho) for day, rho in days} | {
+        f"w{week}": (7 * week, 7 * week + 7, rho) for week, rho in weeks
+    }
+    entries = [
+        entry(stop - 1, rho, cadence=Cadence.WEEKLY if stop - start == 7 else Cadence.DAILY)
+        for start, stop, rho in held.values()
+    ]
+    worst = 0.0
+    spans = sorted(held.values())
+    for chosen in itertools.product((False, True), repeat=len(spans)):
+        chain = [span for span, taken in zip(spans, chosen, strict=True) if taken]
+        apart = all(a[1] <= b[0] for a, b in itertools.pairwise(chain))
+        if chain and apart and chain[-1][1] - chain[0][1] < 30:
+            worst = max(worst, sum(rho for *_, rho in chain))
+    assert budget.spent(entries) == pytest.approx(worst)
+
+
+def test_an_old_and_a_new_version_of_the_method_make_one_draw_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    log = planned_log(tmp_path)
+    release(log, area=AREA, window=day_window(MONDAY), scores=PEOPLE)
+    monkeypatch.setattr("analytics.release_log.METHOD_VERSION", "next")
+    with pytest.raises(AlreadyReleased):
+        release(log, area=AREA, window=day_window(MONDAY), scores=PEOPLE)
+    assert len(log.ledger()) == 1
 
 
 def test_a_release_that_would_pass_the_cap_is_refused_with_what_is_left(tmp_path: Path):

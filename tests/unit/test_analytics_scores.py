@@ -11,20 +11,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analytics.baseline import SortedBaselines, StillMinutes, median_mad
+from analytics.baseline import BIN_WIDTH, MINUTES_MIN, PublicBaselines
 from analytics.coverage import covered_readings, covered_reports
 from analytics.plan import Plan
 from analytics.records import records_of
 from analytics.scores import (
-    FLOORS,
+    CONSTANTS,
     MICRO,
     NOTHING,
     Partial,
     calm_of,
     merge,
+    minute_calm,
     score_readings,
     score_reports,
-    tonic_deviation,
 )
 from analytics.windows import day_window, instant, local_day, week_window
 from contracts.consent import Purpose
@@ -62,52 +62,74 @@ def scored(store: MemoryStore, days: range = SPAN, *, rows_max: int = 10**6) -> 
 # The plain form.
 
 
-def plain_features(rows: list[Reading]) -> list[tuple[float, float, float]]:
-    out = []
-    for reading in rows:
-        recent = [
-            np.log(max(r.eda, 0.01))
-            for r in rows
-            if r.eda is not None and reading.minute - 20 * 60 < r.minute <= reading.minute
-        ]
-        level = np.nan
-        if reading.eda is not None:
-            level = np.log(max(reading.eda, 0.01)) - np.percentile(recent, 25)
-        nan = float("nan")
-        out.append((reading.hr if reading.hr is not None else nan, level,
-                    reading.scr if reading.scr is not None else nan))  # fmt: skip
+def is_still(r: Reading) -> bool:
+    return r.motion is not None and r.motion < 0.1 and (r.worn is None or r.worn >= 0.5)
+
+
+def plain_rates(rows: list[Reading]) -> dict[int, float]:
+    """Minute -> heart rate of the beats of that minute and the one before."""
+    by_minute = {r.minute: r for r in rows}
+    rates = {}
+    for minute in by_minute:
+        span = beats = 0.0
+        for part in (by_minute.get(minute - 60), by_minute[minute]):
+            if part is not None and part.hr is not None:
+                own = 1.0 if part.rr_coverage is None else part.rr_coverage
+                span, beats = span + own, beats + own * part.hr
+        if beats >= 9.5:
+            rates[minute] = beats / span
+    return rates
+
+
+def plain_features(rows: list[Reading]) -> list[tuple[float, float]]:
+    """(skin's rise, heart's rise) of each reading of one person."""
+    rates, base, last, out = plain_rates(rows), None, 0, []
+    for r in rows:
+        skin = heart = float("nan")
+        if is_still(r) and r.eda is not None and r.eda >= 0.03:
+            level = np.log(r.eda)
+            kept = 0.0 if base is None else np.exp(-(r.minute - last) / 900)
+            base, last = (level if base is None else base + (1 - kept) * (level - base)), r.minute
+            skin = level - base
+        if r.minute in rates:
+            recent = [rate for m, rate in rates.items() if r.minute - 20 * 60 < m <= r.minute]
+            heart = rates[r.minute] - np.quantile(recent, 0.05)
+        out.append((skin, heart))
     return out
+
+
+def in_bin(value: float, column: int) -> float:
+    centre, scale = CONSTANTS.centre[column], CONSTANTS.scale[column]
+    return centre + scale * BIN_WIDTH * round((value - centre) / scale / BIN_WIDTH)
 
 
 def plain_calm(rows: list[Reading], day: date) -> list[float]:
     """The calm of each scorable minute of one person's day, by the letter of the method."""
-    features = plain_features(rows)
     still = [
-        (local_day(r.minute), instant(local_day(r.minute)), r.minute, f)
-        for r, f in zip(rows, features, strict=True)
-        if r.motion is not None and r.motion <= 0.1 and (r.worn is None or r.worn >= 0.5)
-    ]
+        (local_day(r.minute), r.minute, f) for r, f in zip(rows, plain_features(rows), strict=True) if is_still(r)
+    ]  # fmt: skip
 
     def band(minute: int) -> int:
         d = local_day(minute)
         return sum(minute >= instant(d, hour) for hour in (6, 12, 18))
 
     history = {d for d, *_ in still if day - timedelta(days=28) <= d < day}
-    taken = [s for s in still if s[0] in history or (len(history) < 3 and s[0] == day)]
     out = []
-    for d, _, minute, values in still:
+    for d, minute, values in still:
         if d != day:
             continue
         zs = []
-        for column, floor in enumerate(FLOORS):
-            known = [(m, f[column]) for _, _, m, f in taken if np.isfinite(f[column])]
+        for column, value in enumerate(values):
+            centre, scale = CONSTANTS.centre[column], CONSTANTS.scale[column]
+            taken = history if len(history) >= 3 else history | {day}
+            known = [(m, in_bin(f[column], column)) for k, m, f in still if k in taken and np.isfinite(f[column])]
             here = [v for m, v in known if band(m) == band(minute)]
-            usual = here if len(here) >= 30 else [v for _, v in known]
-            if len(usual) < 30 or not np.isfinite(values[column]):
-                continue
-            centre = np.median(usual)
-            scale = max(1.4826 * np.median(np.abs(np.array(usual) - centre)), floor)
-            zs.append(np.clip((values[column] - centre) / scale, -3, 3))
+            usual = here if len(here) >= MINUTES_MIN else [v for _, v in known]
+            if len(usual) >= MINUTES_MIN:
+                centre = np.median(usual)
+                scale = max(1.4826 * np.median(np.abs(np.array(usual) - centre)), scale / 2)
+            if np.isfinite(value):
+                zs.append(np.clip((value - centre) / scale, -3, 3))
         if zs:
             out.append(100 * NormalDist().cdf(-np.mean(zs)))
     return out
@@ -126,8 +148,9 @@ def weeks(draw: st.DrawFn) -> list[Reading]:
             chosen = np.sort(random.choice(20 * 60, density, replace=False))
             for minute in begin + 60 * chosen:
                 values = {
-                    "hr": round(random.normal(70, 6)), "eda": random.choice([0.0, 0.4, 0.5, 0.9, 1.6]),
-                    "scr": float(random.poisson(2)), "motion": random.exponential(0.06), "worn": random.uniform(0.3, 1),
+                    "hr": random.normal(70, 6), "eda": random.choice([0.0, 1.0]) * np.exp(random.normal()),
+                    "rr_coverage": max(0.0, random.normal(0.2, 0.3)), "motion": random.exponential(0.06),
+                    "worn": random.uniform(0.3, 1),
                 }  # fmt: skip
                 kept = {name: float(v) for name, v in values.items() if random.random() >= missing}
                 rows.append(Reading(pseudonym=pseudonym(number), minute=int(minute), **kept))
@@ -154,21 +177,6 @@ def test_the_segmented_scores_equal_a_plain_loop(rows: list[Reading], rows_max: 
     for key, (minutes, calm) in expected.items():
         assert got[key][0] == minutes
         assert got[key][1] / MICRO == pytest.approx(calm, abs=1e-5 * minutes)
-
-
-@given(
-    st.lists(st.lists(st.integers(-50, 50).map(lambda v: v / 4), max_size=12), min_size=1, max_size=6),
-)
-def test_medians_and_mads_of_segments_are_exact(segments: list[list[float]]):
-    value = np.array([v for segment in segments for v in sorted(segment)], np.float64)
-    centre, spread = median_mad(value, np.array([len(segment) for segment in segments]))
-    for segment, c, s in zip(segments, centre, spread, strict=True):
-        if not segment:
-            assert np.isnan(c)
-            assert np.isnan(s)
-            continue
-        assert c == np.median(segment)
-        assert s == pytest.approx(1.4826 * np.median(np.abs(np.array(segment) - np.median(segment))), abs=1e-12)
 
 
 def test_merging_is_exact_in_any_order_and_nothing_is_neutral():
@@ -203,10 +211,58 @@ def test_a_first_day_leans_to_fifty():
     assert abs(int(scores[0, 1]) - 5000) < 500
 
 
-def test_a_fast_heart_after_quiet_days_is_less_calm():
+def test_the_fourth_day_brings_no_jump():
+    store = MemoryStore()
+    fill(store, [1], 6)
+    partial, covers = scored(store), {pseudonym(1): cover(1)}
+    calm = [
+        int(records_of(partial, day_window(MONDAY + timedelta(days=d)), plan=PLAN, covers=covers)[WEST][0, 1])
+        for d in range(6)
+    ]
+    assert max(calm) - min(calm) < 100
+
+
+def test_against_the_constants_a_minute_knows_nothing_of_later_ones():
+    readings, _ = day_of(1, MONDAY, minutes=60)
+    public = PublicBaselines(persons=1, constants=CONSTANTS)
+    whole = minute_calm(columns(readings), SPAN, baselines=public)
+    assert np.isfinite(whole).all()
+    assert np.array_equal(minute_calm(columns(readings[:40]), SPAN, baselines=public), whole[:40])
+
+
+def test_a_few_minutes_are_compared_with_the_constants():
+    readings, _ = day_of(1, MONDAY, minutes=MINUTES_MIN - 1)
+    public = PublicBaselines(persons=1, constants=CONSTANTS)
+    assert np.array_equal(
+        minute_calm(columns(readings), SPAN), minute_calm(columns(readings), SPAN, baselines=public)
+    )  # fmt: skip
+
+
+def test_after_erasure_a_person_is_scored_as_on_a_first_day():
+    store, fresh = MemoryStore(), MemoryStore()
+    fill(store, [1], 6)
+    last = day_of(1, MONDAY + timedelta(days=6))
+    before = scored(store)
+    store.erase(pseudonym(1))
+    for each in (store, fresh):
+        each.write(*last)
+    assert same(scored(store), scored(fresh))
+    assert not same(scored(store), before)
+
+
+def racing(readings: list[StoredReading], last: int, by: float) -> list[StoredReading]:
+    """The same minutes, with a faster heart in the last so many."""
+    return readings[:-last] + [
+        StoredReading(row.district, msgspec.structs.replace(row.reading, hr=row.reading.hr + by))
+        for row in readings[-last:]
+    ]
+
+
+def test_a_heart_that_speeds_up_after_quiet_days_is_less_calm():
     store = MemoryStore()
     for offset in range(5):
-        store.write(*day_of(1, MONDAY + timedelta(days=offset), hr=70.0 if offset < 4 else 90.0))
+        readings, reports = day_of(1, MONDAY + timedelta(days=offset))
+        store.write(racing(readings, 15, 20.0) if offset == 4 else readings, reports)
     days = [day_window(MONDAY + timedelta(days=offset)) for offset in (3, 4)]
     partial, covers = scored(store), {pseudonym(1): cover(1)}
     quiet, fast = (int(records_of(partial, day, plan=PLAN, covers=covers)[WEST][0, 1]) for day in days)
@@ -307,28 +363,3 @@ def test_calm_is_fifty_at_the_usual_and_bounded_by_three_scales():
     assert calm[0] == pytest.approx(50)
     assert calm[1] == pytest.approx(100 * NormalDist().cdf(-3), abs=1e-5)
     assert np.isnan(calm[2])
-
-
-def test_a_slow_drift_of_the_skin_is_taken_away():
-    minutes = np.arange(120, dtype=np.int64) * 60
-    drifting = np.exp(np.linspace(0, 1.2, 120))
-    left = tonic_deviation(np.zeros(120, np.int32), minutes, drifting)[20:]
-    assert left.max() - left.min() < 1e-9
-
-
-def test_a_baseline_uses_the_28_days_before_and_not_the_29th():
-    def usual(age: int) -> float:
-        rows = [
-            (day, value)
-            for day, value in [(100 - age, 10.0)] * 30 + [(99, 20.0), (98, 20.0), (97, 20.0)]
-        ]  # fmt: skip
-        minutes = StillMinutes(
-            np.zeros(len(rows) + 1, np.int32),
-            np.array([day for day, _ in rows] + [100], np.int32),
-            np.ones(len(rows) + 1, np.int8),
-            np.array([[value] for _, value in rows] + [[50.0]]),
-        )
-        return float(SortedBaselines(minutes, persons=1, floors=(1.0,)).before(100).centre[0, 1, 0])
-
-    assert usual(28) == 10.0
-    assert np.isnan(usual(29))

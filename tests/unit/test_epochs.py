@@ -83,9 +83,33 @@ def test_a_heart_rate_needs_fifteen_one_second_values(values: int, there: bool):
     assert bool(minute_table(Signals(start=START, minutes=1, hr=hr))[0].fields["hr"][0] == 61.0) is there
 
 
-@pytest.mark.parametrize(("beats", "there"), [(14, False), (15, True)])
-def test_a_heart_rate_needs_fifteen_beats(beats: int, there: bool):
+@pytest.mark.parametrize(("beats", "there"), [(4, False), (5, True)])
+def test_a_heart_rate_needs_five_beats(beats: int, there: bool):
     assert bool(heart_of(**beats_from(np.full(beats, 1.0)))["hr"][0] == 60.0) is there
+
+
+def rate_and_beats(beats: int) -> dict[str, np.ndarray]:
+    """A minute of a band that tells 90 beats/min, and so many beats of 1 s besides."""
+    hr = np.full((1, 60), 90.0)
+    return minute_table(Signals(start=START, minutes=1, hr=hr, **beats_from(np.full(beats, 1.0))))[0].fields
+
+
+def test_beats_come_before_the_rate_that_a_band_tells():
+    assert rate_and_beats(5)["hr"][0] == 60.0
+    assert rate_and_beats(4)["hr"][0] == 90.0
+
+
+def test_a_rate_without_beats_is_marked_as_such_where_the_band_tells_beats():
+    assert rate_and_beats(0)["rr_coverage"][0] == 0.0
+    without = minute_table(Signals(start=START, minutes=1, hr=np.full((1, 60), 90.0)))[0].fields
+    assert np.isnan(without["rr_coverage"][0])
+
+
+def test_a_beat_without_a_neighbour_counts_for_the_rate_and_not_for_variability():
+    rr = np.full(20, 1.0)
+    fields = heart_of(rr, START + 2.5 * np.arange(1, 21))
+    assert fields["hr"][0] == 60.0
+    assert fields["rr_coverage"][0] == 0.0
 
 
 def test_eda_is_the_median_and_temperature_the_mean():

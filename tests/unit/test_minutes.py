@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -195,6 +196,19 @@ def test_a_time_told_at_the_start_of_the_first_second_is_of_that_second():
     hear(minutes, START + 1, 59)
     minutes.flush()
     assert made(minutes) == ([0], {})
+
+
+@pytest.mark.parametrize(("tells", "coverage"), [(True, 0.0), (False, None)])
+def test_a_minute_without_beats_is_told_apart_from_a_strap_that_never_tells_any(tells: bool, coverage: float | None):
+    minutes = builder()
+    beats = ((START + 1.0, 0.8), (START + 1.8, 0.8)) if tells else ()
+    assert minutes.heart(PlacedHeart(START + 2, 75, True, beats)) is None
+    hear(minutes, START + 3, 117)
+    minutes.flush()
+    first, second = (r for table in minutes.take()[0] for r in table.readings(NAME))
+    assert second.hr == 75.0
+    assert second.rr_coverage == coverage
+    assert (first.rr_coverage is None) is not tells
 
 
 def test_frames_give_the_same_reading_as_the_arrays_behind_them():

@@ -14,7 +14,7 @@ import pytest
 from contracts import wire
 from contracts.ports import Fault
 from contracts.reading import Reading, SelfReport
-from gateway.outbox import Outbox
+from gateway.outbox import Drained, Outbox
 
 ANNA, BRAM = "a" * 26, "b" * 26
 START = 1_762_502_940
@@ -142,7 +142,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from contracts.reading import Reading
-from gateway.outbox import Outbox
+from gateway.outbox import Drained, Outbox
 outbox = Outbox(folder=Path(sys.argv[1]))
 name, added = "a" * 26, 0
 while True:
@@ -173,3 +173,55 @@ def test_a_killed_gateway_loses_nothing_that_was_put_in(tmp_path: Path, lines: i
     # One add, or one remove, may have been done and not told yet.
     assert expected - kept <= set(range(added - 2, added + 1))
     assert kept - expected <= {added + 1, added + 2, added + 3}
+
+
+def test_how_far_a_memory_was_read_outlasts_a_restart_and_is_of_one_log(tmp_path: Path):
+    with Outbox(folder=tmp_path) as outbox:
+        outbox.add(ANNA, minutes(ANNA, 2), [], now=START, drained=Drained("token", 7, 40, START))
+        outbox.add(ANNA, [], [], now=START, drained=Drained("token", 7, 60, START + 60))
+    with Outbox(folder=tmp_path) as outbox:
+        assert outbox.drained("token", 7) == Drained("token", 7, 60, START + 60)
+        assert outbox.drained("token", 8) == Drained("token", 8, 0, 0)
+        outbox.expire(START + 1)
+        assert outbox.drained("token", 7).seq == 0
+
+
+def test_rows_and_how_far_was_read_are_stored_together_or_not_at_all(tmp_path: Path):
+    with Outbox(folder=tmp_path) as outbox:
+        outbox.add(ANNA, minutes(ANNA, 1), [], now=START, drained=Drained("token", 7, 10, START))
+        with pytest.raises(sqlite3.Error):  # the mark comes last and cannot be stored: the row must go with it
+            outbox.add(ANNA, minutes(ANNA, 1), [], now=START, drained=Drained("token", 7, None, START))  # type: ignore[arg-type]
+        assert len(outbox) == 1
+        assert outbox.drained("token", 7).seq == 10
+        outbox.add(ANNA, minutes(ANNA, 1), [], now=START)
+        assert [row.seq for row in outbox.after(0, 10)] == [1, 2]
+
+
+KILLED_READER = """
+import sys
+from pathlib import Path
+from contracts.reading import Reading
+from gateway.outbox import Drained, Outbox
+outbox = Outbox(folder=Path(sys.argv[1]))
+start = outbox.drained("token", 7).seq
+for seq in range(start + 1, start + 100_000):
+    reading = Reading(pseudonym="a" * 26, minute=60 * seq, hr=60.0)
+    outbox.add("a" * 26, [reading], [], now=1_762_502_940, drained=Drained("token", 7, seq, 60 * seq))
+    print(seq, flush=True)
+"""
+
+
+def test_each_minute_of_a_memory_is_there_once_after_kills_at_any_moment(tmp_path: Path):
+    for lines in (1, 7, 40):
+        child = subprocess.Popen(
+            [sys.executable, "-c", KILLED_READER, str(tmp_path)], stdout=subprocess.PIPE, text=True
+        )
+        assert child.stdout is not None
+        for _ in range(lines):
+            child.stdout.readline()
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    with Outbox(folder=tmp_path) as outbox:
+        seqs = [wire.decode_readings(row.payload).readings[0].minute // 60 for row in outbox.after(0, 1_000_000)]
+        assert seqs == list(range(1, outbox.drained("token", 7).seq + 1))
+        assert len(seqs) >= 48

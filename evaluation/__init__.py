@@ -1,0 +1,1 @@
+"""What the index is worth: recordings by others through the real pipeline, held against their labels."""

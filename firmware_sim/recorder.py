@@ -1,0 +1,41 @@
+"""Signals into the memory, as the band measures them: a record at each ten seconds of the band's own clock."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from firmware_sim import record
+from firmware_sim.physiology import Samples
+from firmware_sim.record import RECORD_S
+from firmware_sim.record_log import RecordLog
+
+
+class Recorder:
+    """Writes to a RecordLog. Times are the band's own."""
+
+    def __init__(self, log: RecordLog) -> None:
+        self._log = log
+        self._samples: Samples | None = None
+        self._start = 0
+
+    def begin(self, samples: Samples) -> None:
+        """What is measured from now on."""
+        self._samples = samples
+        self._start = samples.start
+
+    def second(self, tick: int) -> None:
+        """The second before `tick` has been measured."""
+        samples = self._samples
+        if samples is None:
+            return
+        for answer in samples.reports:
+            if answer.at == tick - 1:
+                self._log.append(partial(record.self_report, answer))
+        if tick % RECORD_S == 0 or tick == samples.end:
+            self.close(tick)
+
+    def close(self, tick: int) -> None:
+        """End the record that is being measured, if there is one, with the second before `tick`."""
+        if self._samples is not None and tick > self._start:
+            self._log.append(partial(record.measurement, self._samples.cut(self._start, tick)))
+            self._start = tick

@@ -1,0 +1,274 @@
+"""Bands with a memory read by the gateway's own reader over the radio, to a real broker: each minute once."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from firmware_central import START, until, wearing, within
+from gateway_parts import DISTRICT, KEY, Town, town_of, wearer
+
+from contracts.broker_url import BrokerAddress
+from contracts.reading import Category
+from firmware_sim.app import IN_MEMORY, Bands, Worn
+from firmware_sim.peripheral import Peripheral
+from firmware_sim.profile import Kind
+from firmware_sim.racp import Op, Refusal, Request
+from firmware_sim.record_log import MemoryMedium, RecordLog
+from firmware_sim.record_server import RecordServer
+from gateway import drain
+from gateway.link import RadioAddress
+from gateway.reader import Reader
+from gateway.uplink import Uplink
+
+_numbers = itertools.count(1)
+MINUTES = 30
+
+
+class WorldClock:
+    """Runs from a moment on, at the world's pace."""
+
+    def __init__(self, at: float) -> None:
+        self._ahead = at - time.time()
+
+    def now(self) -> float:
+        return time.time() + self._ahead
+
+
+@pytest.fixture
+def town(broker) -> Town:
+    name = f"memory-{next(_numbers)}"
+    with town_of(BrokerAddress(broker.host, broker.port), name) as town:
+        town.name = name
+        yield town
+
+
+@asynccontextmanager
+async def reading(broker, town: Town, radio: str, folder: Path, *, at: float) -> AsyncIterator[Uplink]:
+    """A gateway that reads this radio, from when all consents are known."""
+    clock = WorldClock(at)
+    uplink = Uplink(
+        broker=BrokerAddress(broker.host, broker.port),
+        gateway=town.name,
+        district=DISTRICT,
+        outbox=folder,
+        clock=clock,
+        quiet_s=0.1,
+    )
+    with uplink:
+        assert await asyncio.to_thread(uplink.wait_for_consents, 1, 10)
+        reader = Reader(radio=RadioAddress.parse(f"bumble:{radio}"), slots=2, key=KEY, uplink=uplink, clock=clock)
+        task = asyncio.create_task(reader.run())
+        try:
+            yield uplink
+        finally:
+            reader.stop()
+            await task
+            await asyncio.to_thread(uplink.drain, 10)
+
+
+@asynccontextmanager
+async def bands_of(*numbers: int, minutes: int = MINUTES) -> AsyncIterator[Bands]:
+    """Bands that have measured, and wait to be read."""
+    worn = [Worn(f"WP-{number:06d}", wearing(minutes=minutes, number=number)) for number in numbers]
+    async with Bands(worn, radio="tcp-server:127.0.0.1:0", speed=None, store=IN_MEMORY) as bands:
+        await until(lambda: all(band.now > START + 60 * minutes for band in bands.wristbands))
+        yield bands
+
+
+def minutes_of(town: Town, pseudonym: str) -> list[int]:
+    return sorted(one.minute for one in town.readings if one.pseudonym == pseudonym)
+
+
+def every_minute(shift: int = 0, minutes: int = MINUTES) -> list[int]:
+    return [START + shift + 60 * i for i in range(minutes)]
+
+
+def test_every_minute_and_answer_arrives_once_and_the_bands_are_emptied(broker, town, tmp_path):
+    async def run() -> None:
+        people = [wearer(number) for number in (1, 2, 3)]
+        for token, pseudonym in people:
+            town.give(token, pseudonym)
+        async with bands_of(1, 2, 3, minutes=70) as bands:
+            async with reading(broker, town, bands.radio, tmp_path, at=START + 70 * 60 + 120) as uplink:
+                await bands.done()  # which needs that all was read and deleted
+            await until(lambda: uplink.status().outbox_rows == 0)
+            await until(lambda: len(town.readings) >= 210)
+            for number, (_, pseudonym) in zip((1, 2, 3), people, strict=True):
+                assert minutes_of(town, pseudonym) == every_minute(minutes=70)
+                given = [one.at for one in wearing(minutes=70, number=number).samples(START, START + 4200).reports]
+                assert sorted(one.at for one in town.reports if one.pseudonym == pseudonym) == given
+            status = uplink.status()
+            assert status.frames_rejected == {}
+            assert (status.records_corrected, status.clocks_set) == (0, 0)
+
+    within(run(), 60)
+
+
+def test_only_categories_with_consent_leave_the_band(broker, town, tmp_path):
+    async def run() -> None:
+        token, pseudonym = wearer(4)
+        town.give(token, pseudonym, [Category.MOTION])
+        async with bands_of(4) as bands:
+            (band,) = bands.wristbands
+            sent: list[bytes] = []
+            notify = band.peripheral.notify
+            band.peripheral.notify = lambda kind, value: (
+                (sent.append(value) if kind is Kind.RECORD else None) or notify(kind, value)
+            )
+            async with reading(broker, town, bands.radio, tmp_path, at=START + MINUTES * 60 + 120):
+                await bands.done()
+            await until(lambda: len(town.readings) >= MINUTES)
+            assert {one[1] for one in sent} == {0x04}
+            assert {name for one in town.readings for name, _ in one.values()} == {"motion"}
+            assert town.reports == []
+
+    within(run(), 60)
+
+
+def test_a_band_without_consent_keeps_its_records(broker, town, tmp_path):
+    async def run() -> None:
+        token, pseudonym = wearer(5)
+        town.give(token, pseudonym)
+        async with bands_of(5, 6) as bands, reading(broker, town, bands.radio, tmp_path, at=START + MINUTES * 60 + 120):
+            emptied, kept = bands.wristbands
+            await until(lambda: emptied.records_held == 0)
+            assert kept.records_held == MINUTES * 6 + len(wearing(MINUTES, 6).samples(START, START + 1800).reports)
+
+    within(run(), 60)
+
+
+def test_links_lost_in_a_report_and_before_the_delete_make_no_minute_twice(broker, town, tmp_path):
+    async def run() -> None:
+        token, pseudonym = wearer(7)
+        town.give(token, pseudonym)
+        async with bands_of(7, minutes=150) as bands:
+            (band,) = bands.wristbands
+            lost = 0
+            notify, indicate = band.peripheral.notify, band.peripheral.indicate
+
+            def lose() -> None:
+                nonlocal lost
+                lost += 1
+                band.peripheral.drop_link()
+
+            def cut_report(kind: Kind, value: bytes) -> bool:
+                if kind is Kind.RECORD and lost == 0 and int.from_bytes(value[6:10], "little") > 500:
+                    lose()
+                return notify(kind, value)
+
+            async def cut_end(kind: Kind, value: bytes) -> bool:
+                if kind is Kind.RACP and lost == 1 and value[:3] == b"\x06\x00\x02":
+                    lose()
+                return await indicate(kind, value)
+
+            band.peripheral.notify, band.peripheral.indicate = cut_report, cut_end
+            async with reading(broker, town, bands.radio, tmp_path, at=START + 150 * 60 + 120):
+                await bands.done()
+            assert lost == 2
+            await until(lambda: len(town.readings) >= 150)
+            assert minutes_of(town, pseudonym) == every_minute(minutes=150)
+
+    within(run(), 60)
+
+
+def test_a_wrong_clock_is_set_and_its_records_are_corrected(broker, town, tmp_path):
+    async def run() -> None:
+        token, pseudonym = wearer(8)
+        town.give(token, pseudonym)
+        late = 86_400 * 3
+        async with bands_of(8) as bands:
+            # The band shows START + MINUTES * 60 + 120 while the world is three days further.
+            async with reading(broker, town, bands.radio, tmp_path, at=START + MINUTES * 60 + 120 + late) as uplink:
+                await bands.done()
+            await until(lambda: len(town.readings) >= MINUTES)
+            first, *_, last = minutes_of(town, pseudonym)
+            assert len(minutes_of(town, pseudonym)) in (MINUTES, MINUTES + 1)  # their seconds may be others
+            assert (abs(first - START - late), abs(last - START - late - 60 * (MINUTES - 1))) <= (60, 60)
+            status = uplink.status()
+            assert status.clocks_set == 1
+            assert status.records_corrected == status.records_read >= MINUTES * 6
+
+    within(run(), 60)
+
+
+class Liar(RecordServer):
+    """A band that does not keep to the profile."""
+
+    lie = "silent"
+
+    async def _answer(self, asked: Request | Refusal, peripheral: Peripheral) -> bytes | None:
+        reports = isinstance(asked, Request) and asked.op is Op.REPORT
+        match self.lie:
+            case "silent":
+                return None
+            case "count" if isinstance(asked, Request) and asked.op is Op.COUNT:
+                return b"\x05\x00\xff\xff\xff\xff"
+            case "flood" if reports:
+                while peripheral.connected:
+                    await peripheral.room()
+                    peripheral.notify(Kind.RECORD, self.log.next_from(1) or b"")
+                return None
+            case "answers" if reports:
+                for _ in range(100):
+                    await peripheral.indicate(Kind.RACP, b"\x05\x00\x01\x00\x00\x00")
+                return None
+            case "noise":
+                peripheral.notify(Kind.RECORD, b"\x01\xff\x00")
+                return b"\x06\x01\x02"
+            case "half" if reports:
+                await super()._answer(asked, peripheral)
+                return b"\x06\x00\x01\x08"
+            case "refuses":
+                return b"\x06\x00\x01\x02"
+        return await super()._answer(asked, peripheral)
+
+
+@asynccontextmanager
+async def liar(bands: Bands, number: int, lie: str) -> AsyncIterator[RecordServer]:
+    log = RecordLog(medium=MemoryMedium(), now=START)
+    from firmware_sim.recorder import Recorder
+
+    recorder = Recorder(log)
+    samples = wearing(minutes=5, number=number).samples(START, START + 300)
+    recorder.begin(samples)
+    for tick in range(START + 1, START + 301):
+        recorder.second(tick)
+    server = Liar(log=log, set_clock=lambda _at: None)
+    server.lie = lie
+    shows = b"\xe9\x07\x0b\x07\x08\x26\x00\x05\x00\x00"  # 2025-11-07 08:38:00, as the gateway's clock
+    async with Peripheral(link=bands.link, serial=f"WP-{number:06d}", read=lambda _kind: shows, memory=server):
+        yield server
+
+
+@pytest.mark.parametrize("lie", ["silent", "count", "flood", "answers", "noise", "half", "refuses"])
+def test_a_band_that_lies_ends_its_session_and_the_next_band_is_read(broker, town, tmp_path, monkeypatch, lie: str):
+    monkeypatch.setattr(drain, "SILENT_S_MAX", 0.3)
+    monkeypatch.setattr(drain, "FRAMES_MAX", 2_000)
+
+    async def run() -> None:
+        for number in (9, 10):
+            town.give(*wearer(number))
+        async with bands_of(10) as bands, liar(bands, 9, lie) as server:
+            async with reading(broker, town, bands.radio, tmp_path, at=START + MINUTES * 60 + 120) as uplink:
+                await until(lambda: server._link > 0 and not server_runs(server))
+                await bands.done()
+            await until(lambda: len(minutes_of(town, wearer(10)[1])) == MINUTES)
+            got = minutes_of(town, wearer(9)[1])
+            assert len(got) == len(set(got))
+            if lie == "count":
+                assert got == every_minute(minutes=5)
+            if lie in ("noise", "flood"):
+                assert any(key.startswith(("record:", "racp:")) for key in uplink.status().frames_rejected)
+
+    within(run(), 60)
+
+
+def server_runs(server: RecordServer) -> bool:
+    task = server._procedure
+    return task is not None and not task.done()

@@ -1,0 +1,263 @@
+"""Stored records -> minutes: those of the fast path, once each, wherever reading stops; times that are corrected."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from contracts.consent import Cover
+from contracts.reading import Category, Reading, SelfReport
+from firmware_sim import record
+from firmware_sim.physiology import Samples
+from firmware_sim.record import Stamp
+from firmware_sim.synthetic import Person
+from gateway import drain
+from gateway.band_time import BandTime
+from gateway.epochs import Signals, minute_table
+from gateway.gatt_codec import TICKS_PER_S
+from gateway.outbox import Drained
+from gateway.record_codec import EndedClock, LogState
+
+START = 1_762_502_880
+MINUTES = 30
+ANNA = "a" * 26
+COVER = Cover(pseudonym=ANNA, district="WK034403", categories=frozenset(Category), purposes={}, valid_from=0)
+
+
+class SetClock:
+    def __init__(self, at: float) -> None:
+        self.at = at
+
+    def now(self) -> float:
+        return self.at
+
+
+class Kept:
+    """What an uplink keeps, in memory; `full` is a full disk."""
+
+    def __init__(self) -> None:
+        self.mark = Drained("token", 1)
+        self.readings: list[Reading] = []
+        self.reports: list[SelfReport] = []
+        self.counts: Counter[str] = Counter()
+        self.full = False
+
+    def drained(self, token: str, log: int) -> Drained:
+        return self.mark if (token, log) == self.mark[:2] else Drained(token, log)
+
+    def store(self, drained: Drained, readings: Sequence[Reading], reports: Sequence[SelfReport] = ()) -> bool:
+        if self.full:
+            return False
+        self.mark = drained
+        self.readings += readings
+        self.reports += reports
+        return True
+
+    def note_minutes(self, dropped: Mapping[str, int]) -> None:
+        self.counts.update({f"minute:{reason}": n for reason, n in dropped.items()})
+
+    def note_frames(self, rejected: Mapping[str, int]) -> None:
+        self.counts.update(rejected)
+
+    def note_records(self, **more: int) -> None:
+        self.counts.update(more)
+
+
+def samples(minutes: int = MINUTES) -> Samples:
+    person = Person(5, 3, "WK034403")
+    from firmware_sim.synthetic import Wearing
+
+    return Wearing(person, start=START, minutes=minutes).samples(START, START + 60 * minutes)
+
+
+def records(whole: Samples, *, clock: int = 1, first: int = 1, ahead: int = 0) -> list[bytes]:
+    made: list[bytes] = []
+    whole = whole.shifted(ahead)
+    at = whole.start
+    while at < whole.end:
+        upto = min((at // 10 + 1) * 10, whole.end)
+        part = whole.cut(at, upto)
+        for answer in part.reports:
+            made.append(record.self_report(answer, Stamp(1, clock, first + len(made))))
+        made.append(record.measurement(part, Stamp(1, clock, first + len(made))))
+        at = upto
+    return made
+
+
+def memory(kept: Kept, *, now: float, newest: int = 10_000, **more: Any) -> drain._Memory:
+    state = LogState(
+        **{"log": 1, "boot": 1, "clock": 1, "oldest": 1, "newest": newest, "overwritten": 0, "ended": ()} | more
+    )
+    return drain._Memory(token="token", cover=COVER, uplink=kept, clock=SetClock(now), state=state)  # type: ignore[arg-type]
+
+
+def fast_path(whole: Samples) -> list[Reading]:
+    """The minutes straight from the signals, at the resolution that a band tells them in."""
+    n = whole.seconds // 60
+    floored = np.floor(whole.beat_t * TICKS_PER_S) / TICKS_PER_S
+    eda = np.where(np.isfinite(whole.eda), np.rint(whole.eda * 1000) / 1000, np.nan)
+    told = np.full(whole.seconds, np.nan)
+    told[9::10] = whole.temp[9::10]
+    table, _ = minute_table(
+        Signals(
+            start=whole.start,
+            minutes=n,
+            beat_t=floored,
+            rr=np.rint(whole.rr * TICKS_PER_S).astype(np.float64) / TICKS_PER_S,
+            hr=whole.hr.astype(np.float64).reshape(n, 60),
+            contact=whole.worn.astype(np.float64).reshape(n, 60),
+            eda=eda.reshape(n, 240),
+            skin_temp=told.reshape(n, 60),
+            acc_mean=whole.acc_mean.astype(np.float64).reshape(n, -1),
+            acc_sd=whole.acc_sd.astype(np.float64).reshape(n, -1),
+        )
+    )
+    return table.readings(ANNA)
+
+
+def test_a_memory_gives_the_minutes_that_the_signals_themselves_give():
+    whole, kept = samples(), Kept()
+    reading = memory(kept, now=whole.end + 15)
+    for one in records(whole):
+        reading.take(one)
+    reading.finish(whole.end + 15)
+    assert kept.mark.seq == len(records(whole))
+    assert {key: n for key, n in kept.counts.items() if key != "read"} == {"corrected": 0}
+    expected = fast_path(whole)
+    assert [one.minute for one in kept.readings] == [one.minute for one in expected]
+    within = {"hr": 0.1, "rmssd": 1.0, "sdnn": 0.5, "rr_coverage": 0.01, "worn": 0, "eda": 0.001, "scr": 0}
+    within |= {"skin_temp": 0.02, "motion": 0.002}
+    for got, wanted in zip(kept.readings, expected, strict=True):
+        for name, tolerance in within.items():
+            assert getattr(got, name) == pytest.approx(getattr(wanted, name), abs=tolerance + 1e-9), (name, got.minute)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 70), st.booleans()), min_size=1, max_size=8), st.booleans())
+def test_wherever_reading_stops_each_minute_and_answer_comes_once(sessions: list[tuple[int, bool]], answers: bool):
+    whole, kept = samples(10), Kept()
+    if answers:
+        from firmware_sim.physiology import Answer
+
+        given_answers = tuple(Answer(START + at, 8, 7) for at in (5, 61, 119, 300, 301))
+        whole = Samples(**{**{f: getattr(whole, f) for f in whole.__dataclass_fields__}, "reports": given_answers})
+    all_records = records(whole)
+    for some, complete in [*sessions, (1000, True)]:
+        wanted = [one for one in all_records if record.seq_of(one) > kept.mark.seq][:some]
+        end = record.end_of(wanted[-1]) if wanted else START
+        reading = memory(kept, now=end if some < 1000 else whole.end + 15)
+        assert reading.first == kept.mark.seq + 1
+        for one in wanted:
+            reading.take(one)
+        if complete:
+            reading.finish(end if some < 1000 else whole.end + 15)
+    assert [one.minute for one in kept.readings] == [START + 60 * i for i in range(10)]
+    assert all(one.worn is not None and one.eda is not None and one.motion is not None for one in kept.readings)
+    assert [one.at for one in kept.reports] == [answer.at for answer in whole.reports]
+
+
+def test_a_full_outbox_stops_the_reading_and_nothing_counts_as_read():
+    kept = Kept()
+    kept.full = True
+    reading = memory(kept, now=START + 1900)
+    for one in records(samples()):
+        reading.take(one)
+    reading.finish(START + 1900)
+    assert reading.failed
+    assert (reading.stored, kept.readings) == (0, [])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.one_of(st.binary(max_size=250), st.integers(0, 60)), max_size=30), st.randoms(use_true_random=False))
+def test_whatever_comes_is_counted_and_nothing_escapes(frames: list[bytes | int], chance: Any):
+    kept = Kept()
+    genuine = records(samples(10))
+    reading = memory(kept, now=START + 700)
+    for one in frames:
+        frame = one if isinstance(one, bytes) else bytearray(genuine[one % len(genuine)])
+        if isinstance(frame, bytearray) and chance.random() < 0.5:
+            frame[chance.randrange(len(frame))] = chance.randrange(256)
+        reading.take(bytes(frame))
+    reading.finish(START + 700)
+    assert reading.frames == len(frames)
+    made = [one.minute for one in kept.readings]
+    assert len(made) == len(set(made))
+
+
+def test_repeated_and_far_numbers_are_refused():
+    kept = Kept()
+    genuine = records(samples(2))
+    reading = memory(kept, now=START + 200, newest=len(genuine))
+    far = genuine[3][:6] + (5000).to_bytes(4, "little") + genuine[3][10:]
+    for one in (genuine[0], genuine[0], far, genuine[1]):
+        reading.take(one)
+    reading.finish(START + 200)
+    assert kept.counts["record:order"] == 1
+    assert kept.counts["record:range"] == 1
+
+
+def ended(clock: int, *, was_set: bool, began: int, at: int, to: int | None) -> EndedClock:
+    return EndedClock(clock=clock, was_set=was_set, began=began, ended=at, next=to)
+
+
+def times(*clocks: EndedClock) -> BandTime:
+    return BandTime(LogState(log=1, boot=2, clock=9, oldest=1, newest=5, overwritten=0, ended=clocks))
+
+
+def test_a_clock_that_drifted_is_corrected_evenly_over_its_life():
+    drifted = times(ended(3, was_set=True, began=START, at=START + 100_000, to=START + 99_990))
+    assert drifted.correction(3, START) == 0
+    assert drifted.correction(3, START + 50_000) == -5
+    assert drifted.correction(3, START + 100_000) == -10
+    assert drifted.correction(3, START - 60) == 0
+
+
+def test_a_clock_that_was_wrong_is_corrected_by_the_same_all_the_while():
+    for was_set in (True, False):
+        wrong = times(ended(3, was_set=was_set, began=START, at=START + 600, to=START + 86_400))
+        assert wrong.correction(3, START + 5) == wrong.correction(3, START + 600) == 85_800
+
+
+def test_a_clock_that_lost_its_power_stands_if_it_had_been_set():
+    assert times(ended(3, was_set=True, began=START, at=START + 600, to=None)).correction(3, START) == 0
+    assert times(ended(3, was_set=False, began=START, at=START + 600, to=None)).correction(3, START) is None
+
+
+def test_the_present_clock_is_right_and_an_unknown_one_is_not_guessed():
+    assert times().correction(9, START) == 0
+    assert times().correction(4, START) is None
+
+
+def test_corrected_records_make_the_minutes_of_the_true_time_and_are_counted():
+    whole, kept = samples(10), Kept()
+    wrong = ended(1, was_set=False, began=START - 7_193, at=START - 7_193 + 600, to=START + 600)
+    reading = memory(kept, now=START + 615, clock=2, ended=(wrong,))
+    made = records(whole, ahead=-7_193)
+    for one in made:
+        reading.take(one)
+    reading.finish(START + 615)
+    assert [one.minute for one in kept.readings] == [START + 60 * i for i in range(10)]
+    assert kept.counts["corrected"] == len(made)
+    assert [one.at for one in kept.reports] == [answer.at for answer in whole.reports]
+
+
+def test_a_minute_that_two_clocks_share_is_made_once():
+    whole, kept = samples(10), Kept()
+    first = records(whole.cut(START, START + 95), ahead=40)
+    second = records(whole.cut(START + 95, START + 600), clock=2, first=len(first) + 1)
+    wrong = ended(1, was_set=False, began=START + 40, at=START + 135, to=START + 95)
+    for part in itertools.batched(first + second, 7) if hasattr(itertools, "batched") else [first + second]:
+        reading = memory(kept, now=START + 615, clock=2, ended=(wrong,))
+        for one in part:
+            if record.seq_of(one) >= reading.first:
+                reading.take(one)
+        reading.finish(START + 615 if part[-1] == second[-1] else None)
+    assert [one.minute for one in kept.readings][:1] == [START]
+    assert len(kept.readings) == len({one.minute for one in kept.readings})
