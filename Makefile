@@ -17,7 +17,7 @@ test: test-deps
 	@$(BIN)/python -m pytest $(ARGS)
 
 test-deps: $(VENV)/dev.stamp
-	@tools/debian-packages mosquitto influxdb chromium
+	@tools/debian-packages mosquitto influxdb chromium postgresql
 
 ## make check          lint, types, layers, docs
 check: $(VENV)/dev.stamp
