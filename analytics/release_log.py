@@ -1,7 +1,8 @@
 """What was released, what it cost and by which plan: the registry's append-only history.
 
 A release, its claims and its budget entry are one transaction. SQLite takes the write lock at its beginning
-(BEGIN IMMEDIATE), PostgreSQL runs it SERIALIZABLE; the claims' primary key decides between two schedulers either way.
+(BEGIN IMMEDIATE); PostgreSQL locks the claims and runs it SERIALIZABLE. The claims' primary key decides between two
+schedulers either way.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class ReleaseLog:
         """Makes the tables that are missing. Raises Fault when the database cannot be written."""
         self._engine = engine
         try:
-            with self._writing() as connection:
+            with self._writing(tables_are_there=False) as connection:
                 METADATA.create_all(connection)
         except DBAPIError as fault:
             raise Fault(_NOT_WRITABLE) from fault
@@ -220,13 +221,17 @@ class ReleaseLog:
         return plan
 
     @contextmanager
-    def _writing(self) -> Iterator[Connection]:
+    def _writing(self, *, tables_are_there: bool = True) -> Iterator[Connection]:
         """A transaction that is the only writer, from its first line on."""
         sqlite = self._engine.dialect.name == "sqlite"
         level = "AUTOCOMMIT" if sqlite else "SERIALIZABLE"
         with self._engine.connect().execution_options(isolation_level=level) as connection:
             if not sqlite:
                 with connection.begin():
+                    if tables_are_there:
+                        # Before the first statement that takes a snapshot: a second writer waits here and then sees
+                        # all, where SERIALIZABLE alone would fail it. Readers go on.
+                        connection.exec_driver_sql(f"LOCK TABLE {CLAIMS.name} IN EXCLUSIVE MODE")
                     yield connection
                 return
             # pysqlite begins too late (before the first write), so the transaction is told by hand; an engine whose

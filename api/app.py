@@ -9,7 +9,7 @@ import logging
 import secrets
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import uvicorn
@@ -204,15 +204,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, help="port to listen on, 0 for a free one (WIJKPOLS_API_PORT)")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Serve until Ctrl-C or SIGTERM. Raises Fault or UsageFault."""
+def run(args: argparse.Namespace, *, open_store: Callable[[str], ReadingStore] | None = None) -> int:
+    """Serve until Ctrl-C or SIGTERM. Raises Fault or UsageFault.
+
+    `open_store` opens `WIJKPOLS_STORE_URL` for the volunteers' own data; a DuckDB file is one process's own, so that
+    beside a running ingest it is of use with InfluxDB only. Without one, the pages say that it is elsewhere.
+    """
     given = {"api_host": args.host, "api_port": args.port}
     settings = read_settings(**{name: value for name, value in given.items() if value is not None})
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # both end it the same way
     try:
         registry = Registry(settings, clock=SystemClock())
         with (
-            build(settings, releases=ReleaseLog(registry.engine), registry=registry) as app,
+            _own_data(settings.store_url, open_store) as own_data,
+            build(settings, releases=ReleaseLog(registry.engine), own_data=own_data, registry=registry) as app,
             listen(settings.api_host, settings.api_port) as bound,
         ):
             host, port = bound.getsockname()[:2]
@@ -221,6 +226,15 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         _LOG.info("stopped")
     return 0
+
+
+@contextlib.contextmanager
+def _own_data(url: str, open_store: Callable[[str], ReadingStore] | None) -> Iterator[ReadingStore | None]:
+    if open_store is None or not url:
+        yield None
+        return
+    with contextlib.closing(open_store(url)) as store:
+        yield store
 
 
 def _api(parts: Parts) -> FastAPI:

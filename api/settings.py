@@ -26,6 +26,7 @@ class Settings(BaseSettings):
     broker_url: str = Field(
         "mqtt://127.0.0.1:1883", description="Broker on which consent is published; empty publishes nothing."
     )
+    store_url: str = Field("", description="Store of the readings, for volunteers' own data; empty: elsewhere.")
     band_key: SecretStr = Field(
         SecretStr(""),
         description="Secret of 32 or more hexadecimal digits, the same at the gateways: names bands, seals codes.",

@@ -107,7 +107,7 @@ def notice(parts: Parts, language: Language) -> Response:
 def not_found(parts: Parts, path: str, status: int) -> Response:
     """An error as a page, in the language of its address."""
     language: Language = "en" if path == "/en" or path.startswith("/en/") else "nl"
-    kind = "500" if status >= 500 else "404"
+    kind = "500" if status >= 500 else "403" if status == 403 else "404"
     response = page("error.html", language=language, path="/", settings=parts.settings, status=status, kind=kind)
     response.headers["Cache-Control"] = "no-store"
     return response

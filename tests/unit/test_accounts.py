@@ -13,6 +13,8 @@ from tests.api_support import CHOICES, ManualClock, registry_for
 
 SECRET = "paard batterij nietje"
 
+pytestmark = pytest.mark.usefixtures("database")
+
 
 @pytest.fixture
 def clock() -> ManualClock:

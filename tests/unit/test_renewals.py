@@ -15,6 +15,8 @@ from contracts.consent import ConsentState, Purpose
 from contracts.ports import Fault
 from tests.api_support import CHOICES, NOW, ManualClock, registry_for
 
+pytestmark = pytest.mark.usefixtures("database")
+
 
 def notices(folder: Path, version: str, *, holds: str = "", body: str = "text") -> Notices:
     folder.mkdir(exist_ok=True)

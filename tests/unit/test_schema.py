@@ -46,7 +46,7 @@ def test_the_migrations_make_the_tables_of_the_code(database: str, tmp_path: Pat
     engine = open_engine(empty(database, tmp_path))
     assert schema.upgrade(engine) == (None, schema.newest())
     assert differences(engine) == []
-    assert triggers(engine) == {"sqlite": 8, "postgresql": 4}[database]
+    assert triggers(engine) == {"sqlite": 12, "postgresql": 6}[database]
     assert schema.upgrade(engine) == (schema.newest(), schema.newest())
 
 
@@ -68,7 +68,7 @@ def test_a_registry_from_before_migrations_is_taken_over_with_its_rows(database:
 def test_a_step_that_fails_leaves_nothing_behind(database: str, tmp_path: Path) -> None:
     engine = open_engine(empty(database, tmp_path))
     with engine.begin() as connection:
-        connection.execute(text("CREATE TABLE web_sessions (hash INTEGER)"))  # in the way of the last step
+        connection.execute(text("CREATE TABLE web_sessions (hash INTEGER)"))  # in the way of the second step
     with pytest.raises(Exception, match="web_sessions"):
         schema.upgrade(engine)
     assert set(inspect(engine).get_table_names()) == {"web_sessions"}
