@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help demo test test-deps check bench soak mutants bench-ingest lock clean
+.PHONY: help demo test test-deps check bench soak mutants bench-ingest lock attack clean
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
@@ -17,7 +17,7 @@ test: test-deps
 	@$(BIN)/python -m pytest $(ARGS)
 
 test-deps: $(VENV)/dev.stamp
-	@tools/debian-packages mosquitto influxdb chromium postgresql
+	@tools/debian-packages mosquitto influxdb chromium postgresql openssl npm
 
 ## make check          lint, types, layers, docs
 check: $(VENV)/dev.stamp
@@ -25,7 +25,7 @@ check: $(VENV)/dev.stamp
 
 ## make bench          side-by-side measurements
 bench: $(VENV)/dev.stamp
-	@for file in $(filter-out bench/ingest_beside.py,$(wildcard bench/*.py)); do echo "== $$file"; $(BIN)/python $$file $(ARGS) || exit 1; done
+	@for file in $(filter-out bench/ingest_beside.py bench/node_red.py,$(wildcard bench/*.py)); do echo "== $$file"; $(BIN)/python $$file $(ARGS) || exit 1; done
 
 ## make soak [ARGS=…]  400,000 readings while broker, ingest and store are killed in turn (--readings, --seed)
 soak: test-deps
@@ -34,6 +34,10 @@ soak: test-deps
 ## make mutants        break each guarantee once, and see that a test notices
 mutants: test-deps
 	@$(BIN)/python tools/mutants.py $(ARGS)
+
+## make attack [ARGS=…]  the long form of the attacks: ten to twenty minutes
+attack: $(VENV)/dev.stamp
+	@$(BIN)/wijkpols attack --long $(ARGS)
 
 ## make bench-ingest   Mosquitto, InfluxDB and our workers beside Node-RED (needs npm; ARGS=--json)
 bench-ingest: test-deps

@@ -41,6 +41,9 @@ PARTS: Final = {
     "volunteers": Part(
         "api.commands", "api", "register bands and print their claim codes", "add_band_arguments", "run_bands"
     ),
+    "registry": Part(
+        "api.commands", "api", "bring the registry's tables up to date", "add_registry_arguments", "run_registry"
+    ),
     "consent": Part("api.commands", "api", "check the consent ledger's chain", "add_consent_arguments", "run_consent"),
 }
 
@@ -81,6 +84,9 @@ def _dispatch(words: list[str]) -> int:
     match name:
         case "analytics":
             return _analytics(module, args)
+        case "api":
+            # A volunteer's own data, for the one who is logged in; a DuckDB file has room for one process alone.
+            return int(module.run(args, open_store=_module("ingest.app", "ingest").open_store))
         case _:
             return int(getattr(module, part.run)(args))
 

@@ -32,7 +32,7 @@ from firmware_sim.recorder import Recorder
 #: A band waits so long for another subscription before it begins; in a hurry longer, for each second lost then is many
 #: of its own, and its central may be busy with other bands.
 SETTLE_S: Final = 0.3
-SETTLE_HURRIED_S: Final = 1.0
+SETTLE_HURRIED_S: Final = 3.0
 #: Signals are taken from the source and encoded in parts of so many seconds, to bound memory.
 ENCODED_S: Final = 60 * PART_S
 #: Unconfirmed answers are kept for the next link, so many at most.

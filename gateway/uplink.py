@@ -223,9 +223,10 @@ class Uplink:
                 return
             if not changed:
                 return
-            for known in (before, message):
-                if known is not None:
-                    self._publisher.forget(known.pseudonym)
+            if message is not None:  # a cleared consent is unknown, as after a broker lost it: it only holds back
+                for known in (before, message):
+                    if known is not None:
+                        self._publisher.forget(known.pseudonym)
             if message is None:
                 self._tokens.discard(token)
             else:
