@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,9 @@ import hypothesis
 import pytest
 
 from tests.servers import Broker, free_port, require_program, wait_for_port
+
+# A shell that starts the tests in the background makes them deaf to Ctrl-C, and all they start with them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine is slow, not wrong: how long an example takes is no property of the code.
 hypothesis.settings.register_profile("wijkpols", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
