@@ -40,20 +40,25 @@ def accounted(minutes: dict[str, Any]) -> bool:
     return minutes["recorded"] == minutes["stored"] + sum(minutes["dropped"].values())
 
 
-def test_every_minute_of_the_recordings_is_stored_or_dropped_with_a_reason(shared_data: Path):
-    summary = summary_of(demo("--replay", str(shared_data / "stress_predict")))
-    assert summary["bands"] == 17
-    assert summary["minutes"]["recorded"] == 963  # UTC minutes that the seventeen recordings touch
-    assert accounted(summary["minutes"])
-    assert summary["minutes"]["stored"] >= 930
-    assert summary["readings"]["sent"] == summary["readings"]["stored"]
+@pytest.fixture(scope="module")
+def replayed() -> dict[str, Any]:
+    """The seventeen recordings over Bluetooth, once for the tests of this module."""
+    recordings = Path(__file__).resolve().parents[3] / "shared" / "data" / "stress_predict"
+    return summary_of(demo("--replay", str(recordings)))
 
 
-def test_seventeen_people_are_too_few_to_publish_about(shared_data: Path):
-    summary = summary_of(demo("--replay", str(shared_data / "stress_predict")))
-    assert summary["releases"] == []
-    assert {cell["reason"] for cell in summary["suppressed"]} == {"too-few-participants"}
-    assert {"safe", "calm", "happy"} <= {cell["metric"] for cell in summary["suppressed"]}
+def test_every_minute_of_the_recordings_is_stored_or_dropped_with_a_reason(replayed: dict[str, Any]):
+    assert replayed["bands"] == 17
+    assert replayed["minutes"]["recorded"] == 963  # UTC minutes that the seventeen recordings touch
+    assert accounted(replayed["minutes"])
+    assert replayed["minutes"]["stored"] >= 930
+    assert replayed["readings"]["sent"] == replayed["readings"]["stored"]
+
+
+def test_seventeen_people_are_too_few_to_publish_about(replayed: dict[str, Any]):
+    assert replayed["releases"] == []
+    assert {cell["reason"] for cell in replayed["suppressed"]} == {"too-few-participants"}
+    assert {"safe", "calm", "happy"} <= {cell["metric"] for cell in replayed["suppressed"]}
 
 
 def test_with_neighbours_the_recorded_people_are_part_of_a_released_figure(shared_data: Path, tmp_path: Path):
