@@ -14,18 +14,18 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-import numpy as np
 
 from contracts.broker_url import BrokerAddress
 from contracts.consent import band_key, band_token
 from contracts.ports import Fault, SystemClock
 from contracts.reading import MINUTE_S, Reading, Reason, SelfReport
 from demo.summary import add_counts
+from evaluation.replay import signals_of
 from firmware_sim.people import Event
 from firmware_sim.physiology import Answer, Samples
 from firmware_sim.profile import REASONS
 from firmware_sim.synthetic import Person
-from gateway.epochs import Signals, minute_table
+from gateway.epochs import minute_table
 from gateway.uplink import Uplink
 
 CONSENTS_S_MAX: Final = 30.0
@@ -115,27 +115,6 @@ def _send(uplink: Uplink, token: str, samples: Samples) -> None:
     reports = [report_of(answer, pseudonym) for answer in samples.reports]
     uplink.note_minutes(table.drops())
     uplink.accept(token, readings, reports)
-
-
-def signals_of(samples: Samples) -> Signals:
-    """The band's samples as the gateway's decoder would give them; the span must be of whole minutes."""
-    minutes = samples.seconds // MINUTE_S
-
-    def grid(values: Any) -> Any:
-        return np.asarray(values, dtype=np.float64).reshape(minutes, -1)
-
-    return Signals(
-        start=samples.start,
-        minutes=minutes,
-        beat_t=samples.beat_t,
-        rr=samples.rr.astype(np.float64),
-        hr=grid(samples.hr),
-        contact=grid(samples.worn),
-        eda=grid(samples.eda),
-        skin_temp=grid(samples.temp),
-        acc_mean=grid(samples.acc_mean),
-        acc_sd=grid(samples.acc_sd),
-    )
 
 
 def report_of(answer: Answer, pseudonym: str) -> SelfReport:
