@@ -37,22 +37,6 @@ with Ingest(store=open_store(store), broker=broker, rejects=Path(rejects), name=
 """
 
 
-@pytest.fixture(scope="module")
-def influxd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Influxd]:
-    server = Influxd(tmp_path_factory.mktemp("influxdb"))
-    try:
-        yield server
-    finally:
-        server.stop()
-
-
-@pytest.fixture(params=["duckdb", "influxdb"])
-def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "duckdb":
-        return f"duckdb:///{tmp_path / 'readings.duckdb'}"
-    return request.getfixturevalue("influxd").url(f"survives{next(_numbers)}")
-
-
 @pytest.fixture
 def name(broker: Broker) -> Iterator[str]:
     """A worker's name; its session ends with the test."""

@@ -25,22 +25,6 @@ PEOPLE, MINUTES = 40, 50
 _numbers = itertools.count()
 
 
-@pytest.fixture(scope="module")
-def influxd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Influxd]:
-    server = Influxd(tmp_path_factory.mktemp("influxdb"))
-    try:
-        yield server
-    finally:
-        server.stop()
-
-
-@pytest.fixture(params=["duckdb", "influxdb"])
-def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "duckdb":
-        return f"duckdb:///{tmp_path / 'readings.duckdb'}"
-    return request.getfixturevalue("influxd").url(f"workers{next(_numbers)}")
-
-
 @pytest.fixture
 def name(broker: Broker) -> Iterator[str]:
     chosen = f"crew-{next(_numbers)}"
