@@ -73,9 +73,12 @@ class Link:
         )
         self.client.loop_start()
 
-    def stop(self) -> None:
-        """Disconnect; the network thread has ended when this returns. The broker keeps the session."""
-        self.client.disconnect()
+    def stop(self, *, end_session: bool = False) -> None:
+        """Disconnect; the network thread has ended when this returns. The broker keeps the session, or ends it."""
+        properties = Properties(PacketTypes.DISCONNECT)  # type: ignore[no-untyped-call]
+        if end_session:
+            properties.SessionExpiryInterval = 0
+        self.client.disconnect(properties=properties)
         self.client.loop_stop()
 
     def check(self) -> None:
