@@ -13,7 +13,7 @@ import msgspec
 
 from attacks.cells import homogeneity, merges, over_totals, small_cells, withdrawal
 from attacks.city import City
-from attacks.distinguish import membership, value_change
+from attacks.distinguish import membership, profile_membership, value_change
 from attacks.published import averaging, timestamps
 from attacks.reconstruction import reconstruction
 from attacks.verdict import Verdict
@@ -72,6 +72,7 @@ def attack_all(*, runs: int = RUNS_SHORT, long: bool = False, url: str | None = 
     yield small_cells(_DRAWS[long])
     yield homogeneity()
     yield membership(runs)
+    yield profile_membership(runs)
     yield value_change(runs)
     yield reconstruction(Cadence.WEEKLY, 5 * _REPEATS[long])
     yield reconstruction(Cadence.DAILY, _REPEATS[long])

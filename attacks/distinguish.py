@@ -7,14 +7,26 @@ that is a threshold on a weighted sum of the four numbers, fixed before anything
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.mechanism import BOUNDS, CENTRES, Draw, draw, noise
+from analytics.mechanism import (
+    BOUNDS,
+    CENTRES,
+    REACH_PROFILE,
+    Draw,
+    ProfileDraw,
+    draw,
+    draw_profile,
+    noise,
+    profile_noise,
+)
 from analytics.records import Scores
 from analytics.release import Mechanism
+from analytics.sums import PROFILE_BLOCKS
 from attacks.verdict import Verdict, advantage, judge, slack
 from contracts.release import Cadence
 
@@ -76,13 +88,64 @@ def distinguish(mechanism: Mechanism, one: Scores, other: Scores, runs: int) -> 
     constants = noise(CADENCE)
     scale = np.array([constants.sigma_count, *[constants.sigma_sum] * 3])
     exact = [np.array([len(t), *(np.clip(t, LOWEST, HIGHEST) - CENTRES).sum(axis=0)]) for t in (one, other)]
+    return _advantage(
+        exact, scale, [lambda town=town: _numbers(mechanism(town, CADENCE)) for town in (one, other)], runs
+    )
+
+
+def _advantage(
+    exact: list[NDArray[np.float64]],
+    scale: NDArray[np.float64],
+    draws: list[Callable[[], NDArray[np.float64]]],
+    runs: int,
+) -> float:
+    """Of two towns: the exact numbers of each, the noise's scales, and a draw of each."""
     weights = (exact[1] - exact[0]) / scale**2
     middle = weights @ (exact[0] + exact[1]) / 2
+    says = [float(np.mean([weights @ one() > middle for _ in range(runs)])) for one in draws]
+    return says[1] - says[0]
 
-    def says_other(town: Scores) -> float:
-        return float(np.mean([weights @ _numbers(mechanism(town, CADENCE)) > middle for _ in range(runs)]))
 
-    return says_other(other) - says_other(one)
+ProfileMechanism = Callable[[NDArray[np.int64]], ProfileDraw]
+
+
+def profile_membership(runs: int) -> Verdict:
+    """Tell from a week's profile by hours whether a volunteer, as extreme as can be in every block, is in it."""
+    constants, blocks = profile_noise(), len(PROFILE_BLOCKS)
+    others = np.zeros((_OTHERS, blocks), dtype=np.int64)
+    highest = np.full((1, blocks), REACH_PROFILE, dtype=np.int64)
+    scale = np.array([constants.sigma_count, *[constants.sigma_sum] * blocks])
+    exact = [np.zeros(1 + blocks), np.array([1.0, *[REACH_PROFILE] * blocks])]
+    best = advantage(math.sqrt(2 * constants.rho))
+    few = max(400, runs // 100)
+
+    def told(mechanism: ProfileMechanism, row: NDArray[np.int64], times: int) -> float:
+        towns = others, np.vstack([others, row])
+        draws = [lambda town=town: np.array([(d := mechanism(town)).participants - _OTHERS, *d.sums]) for town in towns]
+        return _advantage(exact, scale, draws, times)
+
+    def unclamped(town: NDArray[np.int64]) -> ProfileDraw:
+        quiet = draw_profile(town[:0])
+        return _added(quiet, town)
+
+    def quarter(town: NDArray[np.int64]) -> ProfileDraw:
+        quiet = draw_profile(town[:0])
+        return _added(ProfileDraw(quiet.participants // 4, tuple(total // 4 for total in quiet.sums)), town)
+
+    return judge(
+        "membership, by hours",
+        measured=told(draw_profile, highest, runs),
+        limit=best + slack(best, runs),
+        mutants={
+            "deviations are not bounded": told(unclamped, highest * 100, few),
+            "a quarter of the noise": told(quarter, highest, few),
+        },
+    )
+
+
+def _added(noisy: ProfileDraw, town: NDArray[np.int64]) -> ProfileDraw:
+    totals = town.sum(axis=0).tolist()
+    return ProfileDraw(noisy.participants + len(town), tuple(a + b for a, b in zip(noisy.sums, totals, strict=True)))
 
 
 def unbounded(scores: Scores, cadence: Cadence) -> Draw:

@@ -21,7 +21,7 @@ from analytics.release_log import ReleaseLog
 from attacks.city import City
 from attacks.verdict import Verdict, judge
 from contracts.ports import TIMEZONE, Fault
-from contracts.release import Area, Budget, Cadence, Cell, Metric, ReasonCount, Window
+from contracts.release import Area, Budget, Cadence, Cell, Metric, ProfileBlock, ReasonCount, Window
 
 _INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)?")
 _MEASURED: Final = ("area", "metric", "window", "method")
@@ -68,6 +68,12 @@ class FreshNoise:
     ) -> list[ReasonCount]:
         """See `api.sources.ReleaseSource`."""
         return self._log.reasons(districts=districts, start=start, end=end)
+
+    def profiles(
+        self, *, districts: Collection[str] | None = None, start: int | None = None, end: int | None = None
+    ) -> list[ProfileBlock]:
+        """See `api.sources.ReleaseSource`."""
+        return self._log.profiles(districts=districts, start=start, end=end)
 
     def totals(self, *, start: int | None = None, end: int | None = None) -> list[Cell]:
         """See `api.sources.ReleaseSource`."""
@@ -155,6 +161,8 @@ def _clock_readings(url: str) -> int:
             "/v1/budget",
             "/v1/districts",
             "/v1/reasons",
+            "/v1/profiles",
+            "/v1/totals",
         ):
             answer = _ask(http, path)
             found |= {name for name in _CLOCK_HEADERS if name in answer.headers}

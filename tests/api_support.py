@@ -14,7 +14,18 @@ from api.settings import Settings
 from contracts.consent import Purpose
 from contracts.ports import TIMEZONE, Holdings, StoredReading, StoredReport
 from contracts.reading import Category, Reading, SelfReport
-from contracts.release import DERIVED, METHOD_VERSION, WITHHELD_REASON, Area, Budget, Cadence, Cell, Metric, ReasonCount
+from contracts.release import (
+    DERIVED,
+    METHOD_VERSION,
+    WITHHELD_REASON,
+    Area,
+    Budget,
+    Cadence,
+    Cell,
+    Metric,
+    ProfileBlock,
+    ReasonCount,
+)
 from tests.registrykit.databases import url_of
 
 #: Monday 23 November 2026, 09:00 in Utrecht.
@@ -43,6 +54,7 @@ class MemoryReleases:
         self.spent = spent
         self.counted: list[ReasonCount] = []
         self.summed: list[Cell] = []
+        self.by_hour: list[ProfileBlock] = []
 
     def cells(
         self,
@@ -66,13 +78,12 @@ class MemoryReleases:
     def reasons(
         self, *, districts: Collection[str] | None = None, start: int | None = None, end: int | None = None
     ) -> list[ReasonCount]:
-        return [
-            r
-            for r in self.counted
-            if (districts is None or set(districts) & set(r.districts))
-            and (start is None or r.start >= start)
-            and (end is None or r.start < end)
-        ]
+        return [r for r in self.counted if _asked(r, districts, start, end)]
+
+    def profiles(
+        self, *, districts: Collection[str] | None = None, start: int | None = None, end: int | None = None
+    ) -> list[ProfileBlock]:
+        return [b for b in self.by_hour if _asked(b, districts, start, end)]
 
     def totals(self, *, start: int | None = None, end: int | None = None) -> list[Cell]:
         return [c for c in self.summed if (start is None or c.start >= start) and (end is None or c.start < end)]
@@ -83,6 +94,16 @@ class MemoryReleases:
 
     def plan(self) -> tuple[Area, ...]:
         return self.areas
+
+
+def _asked(
+    figure: ReasonCount | ProfileBlock, districts: Collection[str] | None, start: int | None, end: int | None
+) -> bool:
+    return (
+        (districts is None or bool(set(districts) & set(figure.districts)))
+        and (start is None or figure.start >= start)
+        and (end is None or figure.start < end)
+    )
 
 
 class MemoryStore:
