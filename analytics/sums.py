@@ -25,7 +25,7 @@ BLOCK_MINUTES: Final = slice(5, 5 + len(PROFILE_BLOCKS))
 BLOCK_CALM: Final = slice(BLOCK_MINUTES.stop, BLOCK_MINUTES.stop + len(PROFILE_BLOCKS))
 COLUMNS: Final = BLOCK_CALM.stop
 #: Rows that are added up at a time: few enough to stay in the processor's cache.
-ROWS: Final = 1 << 16
+ROWS: Final = 1 << 15
 
 
 class Partial(NamedTuple):
