@@ -21,7 +21,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModu
 from analytics.budget import PERIOD_DAYS, PERIOD_S, RHO_CAP, Entry, check, spent
 from analytics.derived import with_derived
 from analytics.leaf import Leaf
-from analytics.plan import Plan
+from analytics.plan import Plan, plan_of
 from analytics.tables import CELLS, CLAIMS, LEAVES, LEDGER, METADATA, PLANS, PROFILES, REASONS
 from analytics.totals import totals
 from analytics.windows import instant
@@ -42,6 +42,10 @@ _Kind = TypeVar("_Kind", bound=Figure)
 
 class AlreadyReleased(Exception):
     """The key is taken: this area and window have their one draw, or another scheduler is making it."""
+
+
+class Replanned(AlreadyReleased):
+    """The window is no longer this area's: a later plan holds for it, and its areas have the draws."""
 
 
 def open_engine(url: str) -> Engine:
@@ -92,6 +96,10 @@ class ReleaseLog:
         Raises AlreadyReleased or `budget.InsufficientBudget`; `draw` has not been called then.
         """
         with self._writing() as connection:
+            # One may have been set since the scheduler looked: nobody may be in a day by one plan, in its week by another.
+            plan = plan_of(window, self._plans(connection))
+            if plan is not None and area not in plan.areas:
+                raise Replanned(f"{area.code} {window.name}")
             claims = [{"district": d, "window": window.name, "method": METHOD_VERSION} for d in area.districts]
             # By any version of the method: while a city upgrades, an old and a new scheduler may run at once.
             earlier = select(CLAIMS.c.method).where(

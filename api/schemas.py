@@ -12,7 +12,7 @@ from api.notices import Language
 from api.records import Event
 from contracts.consent import Purpose
 from contracts.reading import Category, Reason
-from contracts.release import Cadence, Cell, Metric
+from contracts.release import Cadence, Cell, Metric, ProfileBlock, ReasonCount
 
 
 class Schema(BaseModel):
@@ -131,7 +131,7 @@ def cell_out(cell: Cell) -> CellOut:
     )
 
 
-def cadence_of(cell: Cell) -> Cadence:
+def cadence_of(cell: Cell | ReasonCount | ProfileBlock) -> Cadence:
     """A day is named 2026-11-21, a week 2026-W47."""
     return Cadence.WEEKLY if "W" in cell.window else Cadence.DAILY
 

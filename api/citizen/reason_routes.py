@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query
 
 from api.citizen.release_routes import midnight
 from api.parts import Parts, PartsOf
-from api.schemas import ProfileBlockOut, ProfilePage, ReasonOut, ReasonPage, TotalPage, cell_out
+from api.schemas import ProfileBlockOut, ProfilePage, ReasonOut, ReasonPage, TotalPage, cell_out, rounded
 from contracts.release import ProfileBlock, ReasonCount
 
 router = APIRouter(tags=["releases"])
@@ -58,6 +58,7 @@ def _span(parts: Parts, from_: date | None) -> tuple[int | None, int | None]:
 def _block_out(block: ProfileBlock) -> ProfileBlockOut:
     values = msgspec.structs.asdict(block)
     values["districts"] = list(block.districts)
+    values["value"], values["margin"] = rounded(block.value), rounded(block.margin)
     values["start"], values["end"] = (datetime.fromtimestamp(at, UTC) for at in (block.start, block.end))
     return ProfileBlockOut(**values)
 

@@ -36,6 +36,7 @@ _PROCESSES = 2
 _PART = 500
 _MINUTES = 1440
 _DAYS = range(town.DAY.toordinal(), town.DAY.toordinal() + 1)
+_CATEGORIES = frozenset(Category)
 _CHOICES = {Purpose.DISTRICT_INDEX: tuple(Category)}
 
 
@@ -98,7 +99,7 @@ def _cover(name: str, number: int) -> Cover:
     return Cover(
         pseudonym=name,
         district=town.CODES[number % len(town.CODES)],
-        categories=frozenset(Category),
+        categories=_CATEGORIES,
         purposes=_CHOICES,
         valid_from=instant(town.DAY - timedelta(days=30)),
     )

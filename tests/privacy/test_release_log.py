@@ -22,7 +22,7 @@ from analytics.derived import with_derived
 from analytics.release import cells_of, release
 from analytics.release_log import AlreadyReleased, ReleaseLog, open_engine
 from analytics.windows import day_window, instant, week_window
-from contracts.release import METHOD_VERSION, Cadence, Cell
+from contracts.release import METHOD_VERSION, Area, Cadence, Cell
 from tests.analytics_parts.city import (
     AREAS,
     MONDAY,
@@ -311,3 +311,19 @@ def test_cells_are_found_by_district_metric_and_time(tmp_path: Path):
     found = log.cells(districts=[WEST], metrics=["calm", "wellbeing"], start=tuesday.start, end=tuesday.end)
     assert [(cell.metric, cell.window) for cell in found] == [("calm", tuesday.name), ("wellbeing", tuesday.name)]
     assert log.cells(districts=[NOORDWEST]) == []
+
+
+# Two plans.
+
+
+def test_a_scheduler_that_still_holds_an_old_plan_releases_nothing_of_the_new_ones_days(tmp_path: Path):
+    """Or somebody would be in a day by the old plan, and in the week around it by the new one, which nobody adds up."""
+    log = planned_log(tmp_path)
+    later = MONDAY + timedelta(days=7)
+    log.set_plan([Area(code=WEST, districts=(WEST,), cadence=Cadence.WEEKLY)], holds_from=later)
+    for window in (day_window(later), week_window(later)):
+        with pytest.raises(AlreadyReleased):
+            log.publish(area=AREA, window=window, rho=0.036, draw=lambda: pytest.fail("drawn by an old plan"))
+    release(log, area=AREA, window=day_window(MONDAY), scores=PEOPLE)  # of the old plan's own days
+    weekly = Area(code=WEST, districts=(WEST,), cadence=Cadence.WEEKLY)
+    release(log, area=weekly, window=week_window(later), scores=PEOPLE)
