@@ -96,7 +96,7 @@ class ReleaseLog:
         Raises AlreadyReleased or `budget.InsufficientBudget`; `draw` has not been called then.
         """
         with self._writing() as connection:
-            # One may have been set since the scheduler looked: nobody may be in a day by one plan, in its week by another.
+            # Set since the scheduler looked, perhaps: nobody may be in a day by one plan and in its week by another.
             plan = plan_of(window, self._plans(connection))
             if plan is not None and area not in plan.areas:
                 raise Replanned(f"{area.code} {window.name}")

@@ -24,7 +24,7 @@ from contracts.release import Cadence
 RUNS_SHORT: Final = 1_500
 RUNS_LONG: Final = 250_000
 _RUNS_MIN: Final = 1_000
-_REQUESTS: Final = {False: 108, True: 1_000}
+_REQUESTS: Final = {False: 110, True: 1_000}
 _REPEATS: Final = {False: 4, True: 20}
 _CITIES: Final = {False: 3, True: 50}
 _DRAWS: Final = {False: 100, True: 5_000}

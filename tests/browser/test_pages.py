@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page
 
 from api.app import build
 from tests.api_support import ManualClock, registry_for, serving, settings_for, utrecht
+from tests.browser.test_volunteer import violations
 
 PATHS = (
     "/", "/wijken", "/wijken?metric=wellbeing", "/wijken/WK034401", "/wijken/WK034403", "/wijken/WK034410", "/stad",
@@ -210,6 +211,18 @@ def test_dark_light_and_print_all_show_the_map(browser: Browser, site: str) -> N
             page.emulate_media(media="print")
             assert page.locator("svg.map").is_visible()
     assert len(grounds) == 2
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_against_wcag_22_aa(browser: Browser, site: str, axe: str, scheme: str) -> None:
+    found: dict[str, list[str]] = {}
+    context = browser.new_context(color_scheme=scheme)  # type: ignore[arg-type]
+    with contextlib.closing(context):
+        page = context.new_page()
+        for path in PATHS + tuple(f"/en{path}" for path in PATHS if path != "/"):
+            page.goto(site + path)
+            found |= violations(page, axe, path)
+    assert found == {}
 
 
 def test_a_reader_goes_from_a_figure_to_its_formula_its_code_and_its_evidence(browser: Browser, site: str) -> None:
