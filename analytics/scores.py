@@ -105,7 +105,8 @@ def _partial(chunk: ReadingColumns, runs: NDArray[np.int64], days: range) -> Par
 
 def _micro(calm: Minutes) -> NDArray[np.int64]:
     """Whole millionths of a point, 0 where there is none."""
-    return np.rint(np.where(np.isnan(calm), 0.0, calm) * MICRO).astype(np.int64)
+    whole: NDArray[np.int64] = np.rint(np.where(np.isnan(calm), 0.0, calm) * MICRO).astype(np.int64)
+    return whole
 
 
 def minute_calm(chunk: ReadingColumns, days: range, *, baselines: Baselines | None = None) -> Minutes:

@@ -96,7 +96,8 @@ def windows_to_false_alarm(threshold: float, *, allowance: float = ALLOWANCE) ->
     """
     width = 2 * threshold / (2 * _STATES - 1)
     state = np.arange(_STATES)
-    apart = _normal_cdf(width * (np.arange(1 - _STATES, _STATES) + 0.5) + allowance)
+    steps = width * (np.arange(1 - _STATES, _STATES) + 0.5) + allowance
+    apart = _normal_cdf(np.asarray(steps, np.float64))
     below = apart[state[None, :] - state[:, None] + _STATES - 1]  # from a state (row) into this one or a lower one
     step = np.diff(below, axis=1, prepend=0.0)
     return float(np.linalg.solve(np.eye(_STATES) - step, np.ones(_STATES))[0])

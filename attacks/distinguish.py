@@ -7,7 +7,7 @@ that is a threshold on a weighted sum of the four numbers, fixed before anything
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
@@ -29,6 +29,8 @@ from analytics.release import Mechanism
 from analytics.sums import PROFILE_BLOCKS
 from attacks.verdict import Verdict, advantage, judge, slack
 from contracts.release import Cadence
+
+Floats = NDArray[np.float64]
 
 #: The others matter to nobody's advantage: noise is added to a sum. A few keep the draws quick.
 _OTHERS: Final = 3
@@ -88,25 +90,20 @@ def distinguish(mechanism: Mechanism, one: Scores, other: Scores, runs: int) -> 
     constants = noise(CADENCE)
     scale = np.array([constants.sigma_count, *[constants.sigma_sum] * 3])
     exact = [np.array([len(t), *(np.clip(t, LOWEST, HIGHEST) - CENTRES).sum(axis=0)]) for t in (one, other)]
-    return _advantage(
-        exact, scale, [lambda town=town: _numbers(mechanism(town, CADENCE)) for town in (one, other)], runs
-    )
+    return _advantage(exact, scale, lambda town: _numbers(mechanism(town, CADENCE)), (one, other), runs)
 
 
 def _advantage(
-    exact: list[NDArray[np.float64]],
-    scale: NDArray[np.float64],
-    draws: list[Callable[[], NDArray[np.float64]]],
-    runs: int,
+    exact: Sequence[Floats], scale: Floats, drawn: Callable[[Scores], Floats], towns: tuple[Scores, Scores], runs: int
 ) -> float:
-    """Of two towns: the exact numbers of each, the noise's scales, and a draw of each."""
+    """Of two towns: the exact numbers of each, the noise's scales, and how numbers are drawn of a town."""
     weights = (exact[1] - exact[0]) / scale**2
     middle = weights @ (exact[0] + exact[1]) / 2
-    says = [float(np.mean([weights @ one() > middle for _ in range(runs)])) for one in draws]
+    says = [float(np.mean([weights @ drawn(town) > middle for _ in range(runs)])) for town in towns]
     return says[1] - says[0]
 
 
-ProfileMechanism = Callable[[NDArray[np.int64]], ProfileDraw]
+ProfileMechanism = Callable[[Scores], ProfileDraw]
 
 
 def profile_membership(runs: int) -> Verdict:
@@ -119,16 +116,18 @@ def profile_membership(runs: int) -> Verdict:
     best = advantage(math.sqrt(2 * constants.rho))
     few = max(400, runs // 100)
 
-    def told(mechanism: ProfileMechanism, row: NDArray[np.int64], times: int) -> float:
-        towns = others, np.vstack([others, row])
-        draws = [lambda town=town: np.array([(d := mechanism(town)).participants - _OTHERS, *d.sums]) for town in towns]
-        return _advantage(exact, scale, draws, times)
+    def told(mechanism: ProfileMechanism, row: Scores, times: int) -> float:
+        def drawn(town: Scores) -> Floats:
+            found = mechanism(town)
+            return np.array([found.participants - _OTHERS, *found.sums], dtype=float)
 
-    def unclamped(town: NDArray[np.int64]) -> ProfileDraw:
+        return _advantage(exact, scale, drawn, (others, np.vstack([others, row])), times)
+
+    def unclamped(town: Scores) -> ProfileDraw:
         quiet = draw_profile(town[:0])
         return _added(quiet, town)
 
-    def quarter(town: NDArray[np.int64]) -> ProfileDraw:
+    def quarter(town: Scores) -> ProfileDraw:
         quiet = draw_profile(town[:0])
         return _added(ProfileDraw(quiet.participants // 4, tuple(total // 4 for total in quiet.sums)), town)
 
@@ -143,7 +142,7 @@ def profile_membership(runs: int) -> Verdict:
     )
 
 
-def _added(noisy: ProfileDraw, town: NDArray[np.int64]) -> ProfileDraw:
+def _added(noisy: ProfileDraw, town: Scores) -> ProfileDraw:
     totals = town.sum(axis=0).tolist()
     return ProfileDraw(noisy.participants + len(town), tuple(a + b for a, b in zip(noisy.sums, totals, strict=True)))
 
@@ -174,7 +173,7 @@ def _plus(drawn: Draw, total: NDArray[np.int64]) -> tuple[int, int, int]:
     return safe, calm, happy
 
 
-def _numbers(drawn: Draw) -> NDArray[np.float64]:
+def _numbers(drawn: Draw) -> Floats:
     return np.array([drawn.participants, *drawn.sums], dtype=float)
 
 

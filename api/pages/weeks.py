@@ -28,7 +28,7 @@ class Bar(NamedTuple):
 class ReasonRow(NamedTuple):
     """A reason of the newest week."""
 
-    count: ReasonCount
+    told: ReasonCount
     bar: Bar | None  # None when it is withheld
 
 
