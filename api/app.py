@@ -36,6 +36,7 @@ from api.openapi import describe
 from api.outbox import ConsentOutbox
 from api.parts import Parts
 from api.problems import add_problem_handlers, http_problem
+from api.receipts import Receipts
 from api.registry import open_registry
 from api.renewals import Renewals
 from api.settings import Settings, read_settings
@@ -79,6 +80,7 @@ def create_app(
         settings=settings,
         accounts=accounts or Accounts(ledger.engine, clock=clock),
         renewals=Renewals(ledger.engine, clock=clock, notices=notices),
+        receipts=Receipts(ledger.engine, clock=clock),
         guard=Guard(),
     )
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
@@ -114,6 +116,7 @@ class Registry:
             known_district=self.districts.known,
             controller=settings.controller_name,
             public_url=settings.public_url,
+            storage_location=settings.storage_location,
         )
         self.bands = Bands(self.ledger, band_key=key)
 

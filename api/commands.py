@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,11 +14,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from api import schema
 from api.app import Registry, registry_from_settings
 from api.ledger import LedgerRefusal, Refusal
+from api.receipt_check import check
+from api.receipts import Receipts
 from api.registry import open_engine, shown_url
 from api.settings import read_settings
 from contracts.ports import Fault, SystemClock, UsageFault
 
 _INVITED_MAX: Final = 1_000
+_RECEIPT_BYTES_MAX: Final = 65_536
 
 
 def add_district_arguments(parser: argparse.ArgumentParser) -> None:
@@ -132,15 +136,38 @@ def _release(registry: Registry, serial: str) -> None:
 def add_consent_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `wijkpols consent`."""
     commands = parser.add_subparsers(dest="consent_command", required=True)
-    commands.add_parser("verify", help="walk the ledger's chain and say where it was changed, if it was")
+    verify = commands.add_parser("verify", help="walk the ledger's chain and say where it was changed, if it was")
+    verify.add_argument("--receipt", type=Path, metavar="FILE", help="check each statement of this receipt (JSON), too")
 
 
-def run_consent(_args: argparse.Namespace) -> int:
-    """Verify the ledger. Raises Fault where it is not as it was written."""
-    fault = registry_from_settings().ledger.verify()
+def run_consent(args: argparse.Namespace) -> int:
+    """Verify the ledger, or a receipt. Raises Fault where one is not as it was written, or UsageFault."""
+    registry = registry_from_settings()
+    if args.receipt is not None:
+        return _verify_receipt(registry, args.receipt)
+    fault = registry.ledger.verify()
     if fault is not None:
         raise Fault(f"the consent ledger was changed at {fault}: restore it from a backup and find out how")
     _say("the consent ledger is as it was written")
+    return 0
+
+
+def _verify_receipt(registry: Registry, path: Path) -> int:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_RECEIPT_BYTES_MAX + 1)
+        if len(content) > _RECEIPT_BYTES_MAX:
+            raise UsageFault(f"{path} is too large for a receipt")
+        receipt = json.loads(content)
+    except OSError as fault:
+        raise UsageFault(f"{path} cannot be read: {fault.strerror}") from None
+    except (ValueError, RecursionError):
+        raise UsageFault(f"{path} is no receipt: give the JSON file of the page 'Mijn bewijs'") from None
+    statements = check(receipt, engine=registry.engine, receipts=Receipts(registry.engine, clock=SystemClock()))
+    for statement in statements:
+        _say(str(statement))
+    if not all(statement.holds for statement in statements):
+        raise Fault("this receipt says something that the ledger does not")
     return 0
 
 

@@ -96,6 +96,7 @@ class Ledger:
         known_district: Callable[[str], bool],
         controller: str,
         public_url: str,
+        storage_location: str = "NL",
     ) -> None:
         self._engine = engine
         self._clock = clock
@@ -105,6 +106,7 @@ class Ledger:
         self._known_district = known_district
         self._controller = controller
         self._public_url = public_url
+        self._storage_location = storage_location
         chain.prepare(engine)
 
     # Bands
@@ -355,6 +357,9 @@ class Ledger:
             ),
             controller=self._controller,
             withdrawal_method=f"{self._public_url}/v1/me/withdrawals",
+            recipients=records.RECIPIENTS,
+            storage_location=self._storage_location,
+            rights={article: self._public_url + prefix + page for article, page in records.RIGHT_PAGES.items()},
         )
 
     @staticmethod

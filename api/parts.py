@@ -13,6 +13,7 @@ from api.consent_publisher import ConsentPublisher
 from api.districts import Districts
 from api.ledger import Ledger
 from api.notices import Notices
+from api.receipts import Receipts
 from api.renewals import Renewals
 from api.settings import Settings
 from api.sources import ReleaseSource
@@ -35,6 +36,7 @@ class Parts:
     settings: Settings
     accounts: Accounts
     renewals: Renewals
+    receipts: Receipts
     guard: Guard
 
     def consent_changed(self) -> None:

@@ -11,7 +11,6 @@ from starlette.responses import Response
 from api.accounts import SECRET_LETTERS_MIN, fit_secret
 from api.ledger import LedgerRefusal, Refusal
 from api.volunteer.own_pages import overview
-from api.volunteer.routes import receipt_of
 from api.volunteer.web import Visit, add, choices_in
 from contracts.consent import Purpose
 from contracts.reading import Category
@@ -76,7 +75,8 @@ def enrol(visit: Visit) -> Response:
     response = visit.page(
         "mijn_welkom.html",
         "/mijn",
-        receipt=receipt_of(enrolment.record),
+        record=enrolment.record,
+        receipt=parts.receipts.last(enrolment.record.principal_id),
         words=prepared.words,
         code=code,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
 from fastapi import APIRouter
@@ -14,9 +15,9 @@ from api.pages.words import local_day
 from api.records import Event
 from api.volunteer import own_data
 from api.volunteer.own_data import OwnRows
-from api.volunteer.routes import receipt_of
 from api.volunteer.web import Visit, add, choices_in
 from contracts.consent import Purpose
+from contracts.ports import UsageFault
 from contracts.reading import Category, Reason, SelfReport
 from contracts.release import MEASURED
 
@@ -115,16 +116,25 @@ def answer(visit: Visit) -> Response:
 
 def show_receipt(visit: Visit) -> Response:
     """The receipt of the last choice."""
-    record = visit.parts.ledger.current(visit.pseudonym)
-    return visit.page(
-        "mijn_bewijs.html", "/mijn/bewijs", receipt=receipt_of(record), until=local_day(record.valid_until)
-    )
+    record, receipt = visit.parts.ledger.current(visit.pseudonym), visit.parts.receipts.last(visit.pseudonym)
+    return visit.page("mijn_bewijs.html", "/mijn/bewijs", record=record, receipt=receipt)
 
 
 def receipt_json(visit: Visit) -> Response:
-    """The same receipt for a machine."""
-    receipt = receipt_of(visit.parts.ledger.current(visit.pseudonym))
-    return _file(receipt.model_dump_json(by_alias=True), "application/json", "wijkpols-bewijs.json")
+    """The same receipt for a machine: JSON-LD."""
+    receipt = visit.parts.receipts.last(visit.pseudonym)
+    return _file(json.dumps(receipt, ensure_ascii=False, indent=2), "application/ld+json", "wijkpols-bewijs.json")
+
+
+def receipt_pdf(visit: Visit) -> Response:
+    """The same receipt on paper."""
+    try:
+        from api.receipt_pdf import write_receipt
+    except UsageFault:
+        raise HTTPException(503) from None
+    record, receipt = visit.parts.ledger.current(visit.pseudonym), visit.parts.receipts.last(visit.pseudonym)
+    body = write_receipt(record, receipt, language=visit.language, public_url=visit.parts.settings.public_url)
+    return _file(body, "application/pdf", "wijkpols-bewijs.pdf")
 
 
 def data_json(visit: Visit) -> Response:
@@ -210,6 +220,7 @@ add(router, "/mijn/antwoord", show_answer)
 add(router, "/mijn/antwoord", answer, post=True)
 add(router, "/mijn/bewijs", show_receipt)
 add(router, "/mijn/bewijs.json", receipt_json)
+add(router, "/mijn/bewijs.pdf", receipt_pdf)
 add(router, "/mijn/gegevens.json", data_json)
 add(router, "/mijn/metingen.csv", readings_csv)
 add(router, "/mijn/antwoorden.csv", reports_csv)

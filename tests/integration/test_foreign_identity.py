@@ -48,7 +48,9 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
             body = {"claimCode": town.code(), "district": "WK034403", "adult": True}
             answer = httpx.post(f"{url}/v1/enrolments", json=body).json()
             bearers.append(answer["bearerToken"])
-            town.store.rates[answer["receipt"]["principalId"]] = _RATE if person is victim else 61.0
+            town.store.rates[answer["receipt"]["record"]["principal"]["principalId"]] = (
+                _RATE if person is victim else 61.0
+            )
         yield Scene(town, url, victim, bearers[0], attacker, bearers[1])
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from pypdf import PdfReader
 
 from api.notices import Notices
 from api.records import Event
@@ -72,9 +73,14 @@ def test_somebody_enrols_and_gets_a_receipt_as_page_and_as_json(town: Town, url:
     page = person.http.get("/mijn/bewijs")
     assert record.record_id in page.text
     receipt = person.http.get("/mijn/bewijs.json").json()
-    assert receipt["recordId"] == record.record_id
-    assert receipt["choices"] == {"district-index": ["heart", "self-report"]}
-    assert receipt["notice"]["sha256"] == town.registry.notices.of("nl").sha256
+    assert receipt["record"]["recordId"] == record.record_id
+    assert receipt["record"]["notice"]["sha256"] == town.registry.notices.of("nl").sha256
+    assert receipt["ledger"]["hash"] in page.text
+    paper = PdfReader(io.BytesIO(person.http.get("/mijn/bewijs.pdf").content)).pages
+    assert len(paper) == 1
+    printed = paper[0].extract_text()
+    for told in (record.record_id, record.notice.sha256, receipt["ledger"]["hash"], record.principal_id):
+        assert told in printed
     assert town.registry.ledger.verify() is None
 
 
