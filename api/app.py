@@ -35,6 +35,7 @@ from api.notices import Notices
 from api.openapi import describe
 from api.outbox import ConsentOutbox
 from api.parts import Parts
+from api.passkeys import Passkeys
 from api.problems import add_problem_handlers, http_problem
 from api.receipts import Receipts
 from api.registry import open_registry
@@ -43,7 +44,7 @@ from api.settings import Settings, read_settings
 from api.sources import ReleaseSource
 from api.tables import META
 from api.throttle import Guard
-from api.volunteer import entry_pages, own_pages
+from api.volunteer import entry_pages, own_pages, passkey_pages
 from api.volunteer import routes as volunteer_routes
 from contracts.broker_url import BrokerAddress
 from contracts.consent import band_key
@@ -82,10 +83,11 @@ def create_app(
         renewals=Renewals(ledger.engine, clock=clock, notices=notices),
         receipts=Receipts(ledger.engine, clock=clock),
         guard=Guard(),
+        passkeys=Passkeys(ledger.engine, clock=clock, public_url=settings.public_url),
     )
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.parts = parts
-    for module in (page_routes, entry_pages, own_pages):
+    for module in (page_routes, entry_pages, own_pages, passkey_pages):
         app.include_router(module.router)
     app.mount("/v1", _api(parts))
     app.add_exception_handler(HTTPException, _error)

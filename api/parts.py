@@ -13,6 +13,7 @@ from api.consent_publisher import ConsentPublisher
 from api.districts import Districts
 from api.ledger import Ledger
 from api.notices import Notices
+from api.passkeys import Passkeys
 from api.receipts import Receipts
 from api.renewals import Renewals
 from api.settings import Settings
@@ -38,6 +39,7 @@ class Parts:
     renewals: Renewals
     receipts: Receipts
     guard: Guard
+    passkeys: Passkeys
 
     def consent_changed(self) -> None:
         """Tell the publisher, where there is one, that the outbox is not empty."""

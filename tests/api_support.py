@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import threading
 from collections.abc import Collection, Iterator
 from datetime import date, datetime, timedelta
@@ -171,9 +172,9 @@ def registry_for(folder: Path, *, clock: ManualClock | None = None, **given: obj
 
 
 @contextlib.contextmanager
-def serving(app: object) -> Iterator[str]:
+def serving(app: object, bound: socket.socket | None = None) -> Iterator[str]:
     """A real server in a thread; yields its address."""
-    bound = listen("127.0.0.1", 0)
+    bound = bound or listen("127.0.0.1", 0)
     uvicorn_server = server(app)  # type: ignore[arg-type]
     thread = threading.Thread(target=uvicorn_server.run, kwargs={"sockets": [bound]}, daemon=True)
     thread.start()

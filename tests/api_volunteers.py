@@ -54,9 +54,9 @@ class Person(NamedTuple):
 class Town:
     """The parts of a running API, with cheap hashes."""
 
-    def __init__(self, folder: Path, *, publisher: ConsentPublisher | None = None, https: bool = False) -> None:
+    def __init__(self, folder: Path, *, publisher: ConsentPublisher | None = None, **settings: str) -> None:
         self.clock = ManualClock()
-        self.settings = settings_for(folder, **({"public_url": "https://wijkpols.example"} if https else {}))
+        self.settings = settings_for(folder, **settings)
         self.registry = registry_for(folder, clock=self.clock)
         self.releases: MemoryReleases = utrecht()
         self.store = PeopleStore()

@@ -13,7 +13,7 @@ from api.notices import LANGUAGES, Language
 from api.pages.charts import draw_course
 from api.pages.figures import PARTS, SHOWN, course, newest_figures, safety_weights
 from api.pages.maps import draw
-from api.pages.render import STYLESHEET, base_of, page
+from api.pages.render import SCRIPT, STYLESHEET, base_of, page
 from api.parts import Parts, PartsOf
 from api.transparency import transparency
 from contracts.reading import Reason
@@ -27,6 +27,12 @@ MetricQuery = Annotated[str, Query(max_length=20)]
 def get_stylesheet() -> Response:
     """The one stylesheet."""
     return FileResponse(STYLESHEET, media_type="text/css", headers={"Cache-Control": "public, max-age=3600"})
+
+
+@router.get("/passkey.js")
+def get_script() -> Response:
+    """The one script, for passkeys; no page of the citizens asks for it."""
+    return FileResponse(SCRIPT, media_type="text/javascript", headers={"Cache-Control": "public, max-age=3600"})
 
 
 @router.get("/robots.txt")

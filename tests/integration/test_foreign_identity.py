@@ -149,7 +149,7 @@ def test_no_route_gives_or_changes_another_volunteers_data(scene: Scene, logged_
 
 
 def test_without_an_identity_no_personal_route_opens(scene: Scene) -> None:
-    public = {"/mijn", "/mijn/meedoen", "/mijn/kiezen", "/mijn/nee", "/mijn/inloggen", "/mijn/herstel"}
+    public = {"/mijn", "/mijn/passkey", "/mijn/meedoen", "/mijn/kiezen", "/mijn/nee", "/mijn/inloggen", "/mijn/herstel"}
     asked = 0
     http = httpx.Client(base_url=scene.url)
     for method, path in routes_of(scene.town.app):

@@ -201,7 +201,7 @@ def test_a_session_ends_by_itself(town: Town, url: str) -> None:
 
 
 def test_the_cookie_is_for_this_site_alone_and_no_script(tmp_path: Path) -> None:
-    town = Town(tmp_path, https=True)
+    town = Town(tmp_path, public_url="https://wijkpols.example")
     with serving(town.app) as url:
         code = town.code()
         form = {"code": code, "adult": "yes", "district": "WK034403", "secret": SECRET, "again": SECRET}
