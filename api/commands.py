@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from api import schema
 from api.app import Registry, registry_from_settings
 from api.ledger import LedgerRefusal, Refusal
+from api.objections import ANSWER_DAYS, ANSWER_LETTERS_MAX, Objections
 from api.receipt_check import check
 from api.receipts import Receipts
 from api.registry import open_engine, shown_url
@@ -62,6 +63,8 @@ def add_band_arguments(parser: argparse.ArgumentParser) -> None:
     stop = commands.add_parser("stop", help="stop for a volunteer who cannot log in and shows the band")
     stop.add_argument("serial", help="the band's serial number")
     stop.add_argument("--erase", action="store_true", help="have everything erased, too")
+    objections = commands.add_parser("objections", help="list the objections that wait for an answer, or answer one")
+    objections.add_argument("--answer", nargs=2, metavar=("NUMBER", "TEXT"), help="the volunteer reads this answer")
     release = commands.add_parser("release", help="take a band from who stopped; prints a new claim code, once")
     release.add_argument("serial", help="the band's serial number")
 
@@ -77,6 +80,8 @@ def run_bands(args: argparse.Namespace) -> int:
             _invite(registry, args)
         case "stop":
             _stop(registry, args.serial, erase=args.erase)
+        case "objections":
+            _objections(registry, args.answer)
         case _:
             _release(registry, args.serial)
     return 0
@@ -121,6 +126,25 @@ def _stop(registry: Registry, serial: str, *, erase: bool) -> None:
     _say("stopped; a running 'wijkpols api' tells gateways and stores within a second")
     if erase:
         _say(f"erasing; when it is done, 'wijkpols volunteers release {serial}' makes the band free")
+
+
+def _objections(registry: Registry, answer: list[str] | None) -> None:
+    objections = Objections(registry.engine, clock=SystemClock())
+    if answer is None:
+        waiting = objections.waiting()
+        for objection in waiting:
+            day = datetime.fromtimestamp(objection.made_at, UTC).date()
+            _say(f"{objection.number}  {day}  {objection.subject.value}")
+        _say(f"{len(waiting)} objections wait; answer each within {ANSWER_DAYS} days")
+        return
+    number, text = answer
+    if not (number.isascii() and number.isdigit()) or not 1 <= len(text.strip()) <= ANSWER_LETTERS_MAX:
+        raise UsageFault(f"give a number out of the list and an answer of 1 to {ANSWER_LETTERS_MAX} letters")
+    pseudonym = objections.answer(int(number), text.strip())
+    if pseudonym is None:
+        raise Fault("no objection with this number waits for an answer: see 'wijkpols volunteers objections'")
+    registry.access_log.record(role="staff", purpose="answered an objection", dataset="objections", pseudonym=pseudonym)
+    _say("answered; the volunteer reads it on the own page")
 
 
 def _release(registry: Registry, serial: str) -> None:

@@ -12,7 +12,9 @@ from api.accounts import Accounts
 from api.consent_publisher import ConsentPublisher
 from api.districts import Districts
 from api.ledger import Ledger
+from api.moves import Moves
 from api.notices import Notices
+from api.objections import Objections
 from api.passkeys import Passkeys
 from api.receipts import Receipts
 from api.renewals import Renewals
@@ -38,6 +40,8 @@ class Parts:
     accounts: Accounts
     renewals: Renewals
     receipts: Receipts
+    moves: Moves
+    objections: Objections
     guard: Guard
     passkeys: Passkeys
 

@@ -11,7 +11,7 @@ from pydantic.alias_generators import to_camel
 from api.notices import Language
 from contracts.consent import Purpose
 from contracts.reading import Category, Reason
-from contracts.release import Cadence, Cell, Metric
+from contracts.release import Cadence, Cell, Metric, ReasonCount
 
 
 class Schema(BaseModel):
@@ -130,7 +130,7 @@ def cell_out(cell: Cell) -> CellOut:
     )
 
 
-def cadence_of(cell: Cell) -> Cadence:
+def cadence_of(cell: Cell | ReasonCount) -> Cadence:
     """A day is named 2026-11-21, a week 2026-W47."""
     return Cadence.WEEKLY if "W" in cell.window else Cadence.DAILY
 
@@ -250,7 +250,7 @@ class AccessOut(Schema):
     """How often a role asked a dataset for a purpose on a day."""
 
     day: str = Field(description="The day (UTC).", examples=["2026-11-21"])
-    role: str = Field(description="Who: volunteer or staff.")
+    role: str = Field(description="Who: volunteer, staff or analytics.")
     purpose: str = Field(description="The stated purpose.")
     dataset: str = Field(description="What was asked.")
     times: int = Field(description="How often.")

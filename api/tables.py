@@ -103,6 +103,25 @@ PASSKEY_CHALLENGES = Table(
     Column("expires_at", BigInteger, nullable=False, index=True),  # unix seconds
 )
 
+#: Bands that their wearer left for another one: told withdrawn, under nobody's name, until somebody claims them.
+RETIRED_BANDS = Table(
+    "retired_bands",
+    METADATA,
+    Column("token", String(26), ForeignKey("bands.token"), primary_key=True),
+    Column("revision", BigInteger, nullable=False),
+)
+
+OBJECTIONS = Table(
+    "objections",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("pseudonym", String(26), ForeignKey("volunteers.pseudonym"), nullable=False, index=True),
+    Column("subject", String(16), nullable=False),
+    Column("made_at", BigInteger, nullable=False),  # unix seconds
+    Column("answered_at", BigInteger, nullable=True),  # unix seconds
+    Column("answer", String(500), nullable=True),
+)
+
 #: Bands whose newest consent the broker has not acknowledged yet.
 CONSENT_OUTBOX = Table(
     "consent_outbox",

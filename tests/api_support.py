@@ -10,6 +10,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from analytics.budget import Entry
 from api.app import Registry, listen, server
 from api.settings import Settings
 from contracts.consent import Purpose
@@ -44,6 +45,7 @@ class MemoryReleases:
         self.spent = spent
         self.counted: list[ReasonCount] = []
         self.summed: list[Cell] = []
+        self.charged: list[Entry] = []
 
     def cells(
         self,
@@ -81,6 +83,9 @@ class MemoryReleases:
     def budget(self, now: float) -> Budget:
         assert now > 0
         return Budget(rho_spent=self.spent, rho_cap=1.5)
+
+    def ledger(self) -> list[Entry]:
+        return self.charged
 
     def plan(self) -> tuple[Area, ...]:
         return self.areas

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from api.notices import Language
 from api.schemas import cadence_of
 from contracts.ports import TIMEZONE
-from contracts.release import Cadence, Cell
+from contracts.release import Cadence, Cell, ReasonCount
 
 
 @cache
@@ -32,6 +32,10 @@ class Words:
         """A text out of the catalogue. Raises KeyError for one that is not there."""
         text = self._texts[key]
         return text.format(**places) if places else text
+
+    def known(self, key: str, otherwise: str) -> str:
+        """A text out of the catalogue, or what is said otherwise."""
+        return self._texts.get(key, otherwise)
 
     def number(self, value: float, decimals: int = 1) -> str:
         """A number with a decimal comma in Dutch."""
@@ -62,7 +66,7 @@ class Words:
         """The same of an ISO time."""
         return self.moment(datetime.fromisoformat(iso))
 
-    def window(self, cell: Cell) -> str:
+    def window(self, cell: Cell | ReasonCount) -> str:
         """The window of a cell: a date, or a week with its first and last day."""
         first = local_day(cell.start)
         if cadence_of(cell) is Cadence.DAILY:

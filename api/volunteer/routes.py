@@ -32,6 +32,7 @@ _REFUSALS: Final = {
     Refusal.CLAIM: (403, "This claim code cannot be used. See that it is typed as printed, or ask for a new one."),
     Refusal.NOT_ADULT: (403, "Only who is 18 or older can take part."),
     Refusal.DISTRICT: (400, "There is no district with this code; /v1/districts lists them."),
+    Refusal.STOPPED: (409, "You do not take part now. Choose first, with PUT /v1/me/consents."),
     Refusal.ERASURE_OPEN: (409, "Your data is being erased. Choose again when the receipt is there (/v1/me)."),
 }
 _NO_STORE: Final = {"Cache-Control": "no-store"}

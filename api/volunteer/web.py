@@ -26,6 +26,7 @@ from contracts.reading import Category
 _BODY_BYTES_MAX: Final = 16_384
 _FIELDS_MAX: Final = 60
 _VALUE_LETTERS_MAX: Final = 300
+CODE_LETTERS_MAX: Final = 40
 _LONGER: Final = {"credential": CREDENTIAL_LETTERS_MAX + 1}  # one too many shows that it was too long
 
 

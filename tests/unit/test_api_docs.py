@@ -9,10 +9,10 @@ from api.app import create_app
 from api.citizen.page_routes import router as pages
 from api.openapi import describe
 from api.settings import Settings
-from api.volunteer import entry_pages, own_pages, passkey_pages
+from api.volunteer import entry_pages, own_pages, passkey_pages, rights_pages
 from tests.api_support import ManualClock, MemoryReleases, registry_for, settings_for
 
-_OWN = (entry_pages, own_pages, passkey_pages)
+_OWN = (entry_pages, own_pages, passkey_pages, rights_pages)
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "api.md").read_text()
 
 
