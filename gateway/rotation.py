@@ -51,6 +51,8 @@ _WAIT_S: Final[Mapping[Ended, tuple[float, float]]] = {
     Ended.FAILED: (2.0, 300.0),
 }
 _FAILURES: Final = (Ended.FAULTY, Ended.FAILED)
+#: After a lost link or a failure a band keeps its place, so often in a row; then it goes to the back.
+STRIKES_MAX: Final = 2
 READ: Final = (Ended.DRAINED, Ended.MORE, Ended.TURN_OVER)
 
 
@@ -71,6 +73,7 @@ class _Band:
         self.read_s = float("-inf")
         self.not_before_s = float("-inf")
         self.failures = 0
+        self.strikes = 0
         self.radio: str | None = None  # the one that has it connected
         self.without_consent = False
         self.live: bool | None = None  # read as it measures; None: not known yet
@@ -152,7 +155,9 @@ class Rotation:
         """A turn is over."""
         band = self._bands[key]
         band.radio = None
-        band.turn_s = now_s
+        band.strikes = band.strikes + 1 if how in (Ended.LOST, Ended.FAILED) else 0
+        if not 0 < band.strikes <= STRIKES_MAX:
+            band.turn_s = now_s
         band.without_consent = how in (Ended.NO_CONSENT, Ended.NO_SERIAL)
         if how in READ:
             band.read_s = now_s

@@ -32,10 +32,21 @@ def test_the_longest_unread_goes_first():
     rotation = rotation_of()
     hear(rotation, "AB", 0)
     assert rotation.next(A, 0) == "A"
-    rotation.ended("A", Ended.LOST, 1)
+    rotation.ended("A", Ended.MORE, 1)
     assert rotation.next(A, 10) == "B"
-    rotation.ended("B", Ended.LOST, 20)
+    rotation.ended("B", Ended.MORE, 20)
     assert rotation.next(A, 25) == "A"
+
+
+def test_a_lost_link_keeps_the_bands_place_twice_and_then_it_goes_to_the_back():
+    rotation, order = rotation_of(), ""
+    for now in range(0, 50, 10):
+        hear(rotation, "AB", now)
+        name = rotation.next(A, now)
+        assert name is not None
+        order += name
+        rotation.ended(name, Ended.LOST, now + 1)
+    assert order == "AAABB"
 
 
 def test_a_band_that_is_not_heard_any_more_is_not_tried():
