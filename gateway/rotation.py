@@ -107,7 +107,7 @@ class Rotation:
         if band is None:
             if len(self._bands) >= BANDS_MAX:
                 free = (other for other, known in self._bands.items() if known.radio is None)
-                del self._bands[min(free, key=lambda one: max(self._bands[one].heard_s.values()))]
+                del self._bands[min(free, key=lambda one: max(self._bands[one].heard_s.values(), default=0.0))]
             band = self._bands[key] = _Band(now_s - unread_s(key))
         band.heard_s[radio] = now_s
 
@@ -155,6 +155,7 @@ class Rotation:
         """A turn is over."""
         band = self._bands[key]
         band.radio = None
+        band.heard_s.clear()  # it must be heard again: it may be gone, or have another address by now
         band.strikes = band.strikes + 1 if how in (Ended.LOST, Ended.FAILED) else 0
         if not 0 < band.strikes <= STRIKES_MAX:
             band.turn_s = now_s
