@@ -14,11 +14,10 @@ import secrets
 import uuid
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from statistics import median
 from typing import Final, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Engine, insert, select, update
+from sqlalchemy import Connection, Engine, delete, insert, select, update
 
 from api import chain, last_words, records
 from api.notices import Language, Notices
@@ -30,6 +29,7 @@ from api.tables import (
     CONSENT_EVENTS,
     CONSENT_OUTBOX,
     ERASURES,
+    RETIRED_BANDS,
     VOLUNTEERS,
 )
 from contracts.consent import Cover, Purpose, band_token, cover_of, new_pseudonym
@@ -47,6 +47,7 @@ class Refusal(StrEnum):
     NOT_ADULT = "not-an-adult"
     DISTRICT = "unknown-district"
     ERASURE_OPEN = "erasure-under-way"
+    STOPPED = "does-not-take-part"
 
 
 class LedgerRefusal(Exception):
@@ -68,12 +69,15 @@ class ErasureState(NamedTuple):
 
 
 class ErasureTotals(NamedTuple):
-    """How erasures go, over everybody."""
+    """How erasures go, over everybody, from the button to the end."""
 
     done: int
     under_way: int
-    seconds_median: float | None
-    seconds_max: float | None
+    seconds: tuple[float, ...]  # of each that is done, rising, up to a second too long: a choice keeps whole seconds
+
+    def within(self, share: float) -> float | None:
+        """The seconds in which this share of them (0 to 1) was done; None before the first."""
+        return self.seconds[max(0, math.ceil(share * len(self.seconds)) - 1)] if self.seconds else None
 
 
 class Enrolment(NamedTuple):
@@ -96,6 +100,8 @@ class Ledger:
         known_district: Callable[[str], bool],
         controller: str,
         public_url: str,
+        storage_location: str = "NL",
+        about_to_read: Callable[[Purpose], None] | None = None,
     ) -> None:
         self._engine = engine
         self._clock = clock
@@ -105,6 +111,8 @@ class Ledger:
         self._known_district = known_district
         self._controller = controller
         self._public_url = public_url
+        self._storage_location = storage_location
+        self._about_to_read = about_to_read
         chain.prepare(engine)
 
     # Bands
@@ -162,6 +170,8 @@ class Ledger:
             chain.append(connection, link, pseudonym, records.canonical(record))
             connection.execute(insert(VOLUNTEERS).values(pseudonym=pseudonym, language=language, last_event=link.seq))
             connection.execute(update(BANDS).where(BANDS.c.token == token).values(pseudonym=pseudonym))
+            for table in (RETIRED_BANDS, CONSENT_OUTBOX):  # what the broker had still to hear of its last wearer
+                connection.execute(delete(table).where(table.c.token == token))
             connection.execute(insert(BEARER_TOKENS).values(hash=_sha256(bearer), pseudonym=pseudonym))
             connection.execute(insert(CONSENT_OUTBOX).values(token=token, revision=link.seq))
             if also is not None:
@@ -279,20 +289,18 @@ class Ledger:
             ]
 
     def erasure_totals(self) -> ErasureTotals:
-        """How many erasures were done and how long the last ones took."""
+        """How the last erasures went."""
         query = select(ERASURES.c.asked_at, ERASURES.c.erased_at).order_by(ERASURES.c.revision.desc())
         with self._engine.connect() as connection:
             rows = connection.execute(query.limit(_ERASURES_LOOKED_AT)).all()
-        seconds = [max(0.0, row.erased_at - row.asked_at) for row in rows if row.erased_at is not None]
-        return ErasureTotals(
-            done=len(seconds),
-            under_way=len(rows) - len(seconds),
-            seconds_median=median(seconds) if seconds else None,
-            seconds_max=max(seconds, default=None),
-        )
+        # A choice is dated at the next whole second, so that nothing from before it is covered.
+        seconds = sorted(max(0.0, row.erased_at - (row.asked_at - 1)) for row in rows if row.erased_at is not None)
+        return ErasureTotals(done=len(seconds), under_way=len(rows) - len(seconds), seconds=tuple(seconds))
 
     def covered(self, purpose: Purpose, now: float) -> Mapping[str, Cover]:
-        """See contracts.ports.ConsentDirectory."""
+        """See contracts.ports.ConsentDirectory. Who asks is about to read, and that is written down first."""
+        if self._about_to_read is not None:
+            self._about_to_read(purpose)
         query = select(CONSENT_EVENTS.c.seq, CONSENT_EVENTS.c.body).join(
             VOLUNTEERS, VOLUNTEERS.c.last_event == CONSENT_EVENTS.c.seq
         )
@@ -306,6 +314,10 @@ class Ledger:
         with self._engine.connect() as connection:
             found = [records.parse(body) for body in connection.scalars(query)]
         return {record.district for record in found if isinstance(record, ConsentRecord)}
+
+    def known_district(self, code: str) -> bool:
+        """Whether there is a district with this code."""
+        return self._known_district(code)
 
     @property
     def engine(self) -> Engine:
@@ -355,6 +367,9 @@ class Ledger:
             ),
             controller=self._controller,
             withdrawal_method=f"{self._public_url}/v1/me/withdrawals",
+            recipients=records.RECIPIENTS,
+            storage_location=self._storage_location,
+            rights={article: self._public_url + prefix + page for article, page in records.RIGHT_PAGES.items()},
         )
 
     @staticmethod

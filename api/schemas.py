@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from api.notices import Language
-from api.records import Event
 from contracts.consent import Purpose
 from contracts.reading import Category, Reason
 from contracts.release import Cadence, Cell, Metric, ProfileBlock, ReasonCount
@@ -240,13 +239,22 @@ class MetricCounts(Schema):
     withheld: dict[str, int] = Field(description="Figures withheld, by reason.")
 
 
+class DoneWithin(Schema):
+    """How many were done within a span."""
+
+    seconds: int = Field(description="The span.")
+    done: int = Field(description="So many were.")
+
+
 class ErasureTotalsOut(Schema):
     """How erasures go."""
 
     done: int = Field(description="Erasures done.")
     under_way: int = Field(description="Erasures asked for and not yet reported as done.")
-    seconds_median: float | None = Field(description="Half of them took less.")
-    seconds_max: float | None = Field(description="The longest one.")
+    seconds_median: float | None = Field(description="Half of them were done within so many seconds of the button.")
+    seconds_p99: float | None = Field(description="99 of 100 were.")
+    seconds_max: float | None = Field(description="All were.")
+    done_within: list[DoneWithin] = Field(description="How many were done within some spans.")
     seconds_promised: int = Field(description="What is promised.")
 
 
@@ -275,7 +283,7 @@ class AccessOut(Schema):
     """How often a role asked a dataset for a purpose on a day."""
 
     day: str = Field(description="The day (UTC).", examples=["2026-11-21"])
-    role: str = Field(description="Who: volunteer or staff.")
+    role: str = Field(description="Who: volunteer, staff or analytics.")
     purpose: str = Field(description="The stated purpose.")
     dataset: str = Field(description="What was asked.")
     times: int = Field(description="How often.")
@@ -296,6 +304,9 @@ class Health(Schema):
 
 
 # Volunteers
+
+#: Described by the published schema, which the OpenAPI document holds as `ConsentReceipt`.
+Receipt = dict[str, Any]
 
 Choices = Annotated[
     dict[Purpose, list[Category]],
@@ -323,36 +334,6 @@ class WithdrawalIn(Schema):
     """Stop. With `erase`, what is stored is erased too."""
 
     erase: bool = Field(False, description="Whether to erase what is stored as well.")
-
-
-class NoticeOut(Schema):
-    """The text that was read."""
-
-    uri: str = Field(description="Where the text is.")
-    version: str = Field(description="Its version.")
-    sha256: str = Field(description="SHA-256 of the file.")
-    language: str = Field(description="Its language.")
-
-
-class Receipt(Schema):
-    """A consent record after ISO/IEC TS 27560: the volunteer's own copy."""
-
-    schema_version: str = Field(description="Version of this form.")
-    record_id: str = Field(description="Number of this record.")
-    principal_id: str = Field(description="The volunteer's pseudonym.")
-    event: Event = Field(description="What happened.")
-    at: datetime = Field(description="When.")
-    choices: dict[Purpose, list[Category]] = Field(description="What was said yes to.")
-    district: str = Field(description="Where the volunteer is enrolled.")
-    valid_from: datetime = Field(description="Nothing from before is covered.")
-    valid_until: datetime = Field(description="Consent ends here by itself.")
-    erase: bool = Field(description="Whether erasure was asked for.")
-    notice: NoticeOut = Field(description="The text that was read.")
-    controller: str = Field(description="Who asks for the data.")
-    lawful_basis: str = Field(description="The ground in law.")
-    jurisdiction: str = Field(description="Whose law.")
-    retention_days: int = Field(description="How long readings are kept.")
-    withdrawal_method: str = Field(description="Where to stop.")
 
 
 class EnrolmentOut(Schema):

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from contracts.release import Area, Budget, Cell, Metric, ProfileBlock, ReasonCount
+
+
+class Charge(Protocol):
+    """What one release of an area and window cost each volunteer in it."""
+
+    @property
+    def area(self) -> str:
+        """The area's code."""
+
+    @property
+    def window(self) -> str:
+        """The window's name."""
+
+    @property
+    def rho(self) -> float:
+        """The loss (zero-concentrated differential privacy)."""
 
 
 class ReleaseSource(Protocol):
@@ -40,6 +56,9 @@ class ReleaseSource(Protocol):
 
     def budget(self, now: float) -> Budget:
         """What was spent in the days before `now` (unix seconds), and the cap."""
+
+    def ledger(self) -> Sequence[Charge]:
+        """All charges, in the order in which they were made."""
 
     def plan(self) -> tuple[Area, ...]:
         """The public release plan in force."""

@@ -6,7 +6,7 @@ import csv
 import hashlib
 import io
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -18,6 +18,7 @@ import numpy as np
 from analytics.mechanism import draw, noise
 from analytics.release import cells_of
 from analytics.release_log import ReleaseLog
+from api.sources import Charge
 from attacks.city import City
 from attacks.verdict import Verdict, judge
 from contracts.ports import TIMEZONE, Fault
@@ -86,6 +87,10 @@ class FreshNoise:
     def budget(self, now: float) -> Budget:
         """See `api.sources.ReleaseSource`."""
         return self._log.budget(now)
+
+    def ledger(self) -> Sequence[Charge]:
+        """See `api.sources.ReleaseSource`."""
+        return self._log.ledger()
 
     def plan(self) -> tuple[Area, ...]:
         """See `api.sources.ReleaseSource`."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import threading
 from collections.abc import Collection, Iterator
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from analytics.budget import Entry
 from api.app import Registry, listen, server
 from api.settings import Settings
 from contracts.consent import Purpose
@@ -55,6 +57,7 @@ class MemoryReleases:
         self.counted: list[ReasonCount] = []
         self.summed: list[Cell] = []
         self.by_hour: list[ProfileBlock] = []
+        self.charged: list[Entry] = []
 
     def cells(
         self,
@@ -91,6 +94,9 @@ class MemoryReleases:
     def budget(self, now: float) -> Budget:
         assert now > 0
         return Budget(rho_spent=self.spent, rho_cap=1.5)
+
+    def ledger(self) -> list[Entry]:
+        return self.charged
 
     def plan(self) -> tuple[Area, ...]:
         return self.areas
@@ -232,9 +238,9 @@ def registry_for(folder: Path, *, clock: ManualClock | None = None, **given: obj
 
 
 @contextlib.contextmanager
-def serving(app: object) -> Iterator[str]:
+def serving(app: object, bound: socket.socket | None = None) -> Iterator[str]:
     """A real server in a thread; yields its address."""
-    bound = listen("127.0.0.1", 0)
+    bound = bound or listen("127.0.0.1", 0)
     uvicorn_server = server(app)  # type: ignore[arg-type]
     thread = threading.Thread(target=uvicorn_server.run, kwargs={"sockets": [bound]}, daemon=True)
     thread.start()

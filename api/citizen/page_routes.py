@@ -15,7 +15,7 @@ from api.pages.charts import draw_course
 from api.pages.evidence import CODE, COMMANDS, PEOPLE, TOLD, code_of
 from api.pages.figures import PARTS, SHOWN, course, newest_figures, safety_weights
 from api.pages.maps import draw
-from api.pages.render import STYLESHEET, base_of, page
+from api.pages.render import SCRIPT, STYLESHEET, base_of, page
 from api.pages.weeks import newest_hours, newest_reasons
 from api.parts import Parts, PartsOf
 from api.transparency import transparency
@@ -41,6 +41,12 @@ def get_code(module: str) -> Response:
     if text is None:
         raise HTTPException(404)
     return Response(text, media_type="text/plain; charset=utf-8", headers={"Cache-Control": "public, max-age=3600"})
+
+
+@router.get("/passkey.js")
+def get_script() -> Response:
+    """The one script, for passkeys; no page of the citizens asks for it."""
+    return FileResponse(SCRIPT, media_type="text/javascript", headers={"Cache-Control": "public, max-age=3600"})
 
 
 @router.get("/robots.txt")

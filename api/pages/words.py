@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -33,6 +33,10 @@ class Words:
         text = self._texts[key]
         return text.format(**places) if places else text
 
+    def known(self, key: str, otherwise: str) -> str:
+        """A text out of the catalogue, or what is said otherwise."""
+        return self._texts.get(key, otherwise)
+
     def number(self, value: float, decimals: int = 1) -> str:
         """A number with a decimal comma in Dutch."""
         text = f"{value:.{decimals}f}"
@@ -57,6 +61,14 @@ class Words:
         """'21 nov 14:05' in the districts' own time, out of unix seconds."""
         local = datetime.fromtimestamp(seconds, ZoneInfo(TIMEZONE))
         return f"{self.day(local.date(), short=True)} {local:%H:%M}"
+
+    def at(self, seconds: float) -> str:
+        """'21 november 2026, 14:05' of unix seconds."""
+        return self.moment(datetime.fromtimestamp(seconds, UTC))
+
+    def moment_of(self, iso: str) -> str:
+        """The same of an ISO time."""
+        return self.moment(datetime.fromisoformat(iso))
 
     def window(self, cell: Cell | ReasonCount | ProfileBlock) -> str:
         """The window of a figure: a date, or a week with its first and last day."""

@@ -54,7 +54,7 @@ def test_every_text_that_a_template_asks_for_is_there_and_every_text_is_asked_fo
     begun = set(re.findall(r"[\"']([a-z]+\.(?:[a-z]+\.)?)[\"'] ~", templates))
     asked |= {"legend", "and"}
     known = set(texts("nl"))
-    assert asked - known - {name for name in asked if name.endswith((".html", ".css", ".svg"))} == set()
+    assert asked - known - {name for name in asked if name.endswith((".html", ".css", ".js", ".svg"))} == set()
     assert {key for key in known if key not in asked and not any(key.startswith(b) for b in begun)} <= {
         key for key in known if key.startswith(("date.", "window."))
     }
