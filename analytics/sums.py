@@ -3,7 +3,7 @@
 Stores give rows in order of person, then minute, so that what belongs together lies together: `run_sums` adds up runs
 without sorting or gathering, a part at a time that stays in the processor's cache. Rows in any other order fall into
 more and shorter runs, and `counted` puts those of one key together: slower, and the same to the bit.
-`python bench/analytics.py` measures it beside pandas, polars, DuckDB and a bare pass over the same memory.
+`python bench/analytics` measures it beside pandas, polars, DuckDB and a bare pass over the same memory.
 """
 
 from __future__ import annotations
