@@ -25,6 +25,7 @@ from api.notices import Language, Notices
 from api.outbox import message_out_of
 from api.records import ConsentRecord, ErasureRecord, Event, Purposes
 from api.tables import (
+    ADDRESSES,
     BANDS,
     BEARER_TOKENS,
     CONSENT_EVENTS,
@@ -216,6 +217,7 @@ class Ledger:
             )
             last_words.write(connection, link, record)
             if erase:
+                connection.execute(delete(ADDRESSES).where(ADDRESSES.c.pseudonym == pseudonym))
                 connection.execute(insert(ERASURES).values(revision=link.seq, pseudonym=pseudonym, asked_at=at))
         return record
 
