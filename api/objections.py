@@ -69,7 +69,8 @@ class Objections:
         open_one = (OBJECTIONS.c.id == number) & OBJECTIONS.c.answered_at.is_(None)
         answered = update(OBJECTIONS).where(open_one).values(answered_at=int(self._clock.now()), answer=text)
         with self._engine.begin() as connection:
-            return connection.scalar(answered.returning(OBJECTIONS.c.pseudonym))
+            whose: str | None = connection.scalar(answered.returning(OBJECTIONS.c.pseudonym))
+        return whose
 
     def _found(self, which: ColumnElement[bool]) -> list[Objection]:
         query = select(OBJECTIONS).where(which).order_by(OBJECTIONS.c.id)

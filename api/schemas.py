@@ -11,7 +11,7 @@ from pydantic.alias_generators import to_camel
 from api.notices import Language
 from contracts.consent import Purpose
 from contracts.reading import Category, Reason
-from contracts.release import Cadence, Cell, Metric, ReasonCount
+from contracts.release import Cadence, Cell, Metric, ProfileBlock, ReasonCount
 
 
 class Schema(BaseModel):
@@ -130,7 +130,7 @@ def cell_out(cell: Cell) -> CellOut:
     )
 
 
-def cadence_of(cell: Cell | ReasonCount) -> Cadence:
+def cadence_of(cell: Cell | ReasonCount | ProfileBlock) -> Cadence:
     """A day is named 2026-11-21, a week 2026-W47."""
     return Cadence.WEEKLY if "W" in cell.window else Cadence.DAILY
 
@@ -159,6 +159,30 @@ class ReasonPage(Schema):
     """The reasons of one week or several, oldest first."""
 
     reasons: list[ReasonOut] = Field(description="One line per area, week and reason.")
+
+
+class ProfileBlockOut(Schema):
+    """Three hours of the day in an area's week, against the same people's mean over all blocks."""
+
+    area: str = Field(description="The area; a fixed merge of districts joins their codes by '+'.")
+    districts: list[str] = Field(description="The districts in this area.")
+    from_hour: int = Field(description="The local hour at which the block begins.", examples=[18])
+    to_hour: int = Field(description="The local hour at which it ends.", examples=[21])
+    window: str = Field(description="The ISO week.", examples=["2026-W47"])
+    start: datetime = Field(description="Begin of the week.")
+    end: datetime = Field(description="End of the week, not included.")
+    method: str = Field(description="Version of the method.")
+    status: Literal["published", "withheld"] = Field(description="Whether there is a figure.")
+    value: float | None = Field(description="Points of calm above (below) the people's own mean, -10 to 10.")
+    margin: float | None = Field(description="Half of the 95 % interval.")
+    participants: float | None = Field(description="The noisy number of volunteers.")
+    reason: str | None = Field(description="Why it is withheld.")
+
+
+class ProfilePage(Schema):
+    """The profiles of one week or several, oldest first."""
+
+    profiles: list[ProfileBlockOut] = Field(description="One line per daily area, week and block of hours.")
 
 
 class TotalPage(Schema):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from contracts.release import Area, Budget, Cell, Metric, ReasonCount
+from contracts.release import Area, Budget, Cell, Metric, ProfileBlock, ReasonCount
 
 
 class Charge(Protocol):
@@ -45,6 +45,11 @@ class ReleaseSource(Protocol):
         self, *, districts: Collection[str] | None = None, start: int | None = None, end: int | None = None
     ) -> list[ReasonCount]:
         """The reasons of weeks that begin in [start, end), unix seconds."""
+
+    def profiles(
+        self, *, districts: Collection[str] | None = None, start: int | None = None, end: int | None = None
+    ) -> list[ProfileBlock]:
+        """The profiles of weeks that begin in [start, end), unix seconds."""
 
     def totals(self, *, start: int | None = None, end: int | None = None) -> list[Cell]:
         """The city's figures of weeks that begin in [start, end), unix seconds."""

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from api.notices import Language
 from api.schemas import cadence_of
 from contracts.ports import TIMEZONE
-from contracts.release import Cadence, Cell, ReasonCount
+from contracts.release import Cadence, Cell, ProfileBlock, ReasonCount
 
 
 @cache
@@ -42,6 +42,10 @@ class Words:
         text = f"{value:.{decimals}f}"
         return text.replace(".", ",") if self.language == "nl" else text
 
+    def signed(self, value: float) -> str:
+        """A number with its sign: '+1,2', '−0,4' or '0,0'."""
+        return ("+" if value > 0 else "−" if value < 0 else "") + self.number(abs(value))
+
     def day(self, when: date, *, short: bool = False) -> str:
         """'21 november 2026', or short '21 nov'."""
         months = self("date.months_short" if short else "date.months").split()
@@ -66,8 +70,8 @@ class Words:
         """The same of an ISO time."""
         return self.moment(datetime.fromisoformat(iso))
 
-    def window(self, cell: Cell | ReasonCount) -> str:
-        """The window of a cell: a date, or a week with its first and last day."""
+    def window(self, cell: Cell | ReasonCount | ProfileBlock) -> str:
+        """The window of a figure: a date, or a week with its first and last day."""
         first = local_day(cell.start)
         if cadence_of(cell) is Cadence.DAILY:
             return self("window.day", day=self.day(first))

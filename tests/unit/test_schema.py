@@ -49,7 +49,7 @@ def test_the_migrations_make_the_tables_of_the_code(database: str, tmp_path: Pat
     engine = open_engine(empty(database, tmp_path))
     assert schema.upgrade(engine) == (None, schema.newest())
     assert differences(engine) == []
-    assert triggers(engine) == {"sqlite": 12, "postgresql": 6}[database]
+    assert triggers(engine) == {"sqlite": 14, "postgresql": 7}[database]
     assert schema.upgrade(engine) == (schema.newest(), schema.newest())
 
 
