@@ -156,7 +156,7 @@ def _recover(registry: Registry, serial: str, path: Path) -> None:
     registry.access_log.record(role="staff", purpose="printed a recovery code", dataset="log-in", pseudonym=pseudonym)
     recoveries = Recoveries(registry.engine, clock=clock, accounts=registry.accounts, ledger=registry.ledger)
     sheet = recoveries.print_for(pseudonym)
-    language = "en" if registry.ledger.current(pseudonym).notice.language == "en" else "nl"
+    language = registry.ledger.current(pseudonym).notice.language
     write_sheet(path, sheet, language=language, public_url=settings.public_url)
     begin = datetime.fromtimestamp(sheet.usable_from, UTC)
     _say(f"the sheet is in {path} and works from {begin:%Y-%m-%d %H:%M} UTC, unless the volunteer refuses it")

@@ -187,9 +187,10 @@ class Ledger:
             current = last_words.current(connection, pseudonym)
             if self._erasure_open(connection, pseudonym):
                 raise LedgerRefusal(Refusal.ERASURE_OPEN)
-            language: Language = "en" if current.notice.language == "en" else "nl"
             at = max(self._now(), current.at)
-            record = self._record(pseudonym, choices, at=at, district=current.district, language=language)
+            record = self._record(
+                pseudonym, choices, at=at, district=current.district, language=current.notice.language
+            )
             if record.event is Event.REFUSED and current.stands:
                 record = msgspec.structs.replace(record, event=Event.WITHDRAWN)
             elif record.stands and current.event in (Event.INVALIDATED, Event.EXPIRED):

@@ -26,8 +26,7 @@ def remind(*, addresses: Addresses, renewals: Renewals, settings: Settings, send
         address = addresses.of(record.principal_id) if due and reminded_for != record.valid_until else None
         if address is None:
             continue
-        language = "en" if record.notice.language == "en" else "nl"
-        letter = reminder(address, valid_until=record.valid_until, language=language, settings=settings)
+        letter = reminder(address, valid_until=record.valid_until, language=record.notice.language, settings=settings)
         if send(letter):
             addresses.mark_reminded(record.principal_id, record.valid_until)
             sent += 1

@@ -7,12 +7,11 @@ from typing import Any
 
 from api.notices import Language
 from api.pages.words import Words
-from api.paper import HEAD, TEXT, TITLE, Canvas, Frame, Paragraph, mm, plain
+from api.paper import CODE, HEAD, LARGE, TITLE, Canvas, Frame, Paragraph, Spacer, mm, plain
 from api.recoveries import Sheet
 from contracts.ports import Fault
 
 _WIDTH, _HEIGHT, _MARGIN = 148 * mm, 210 * mm, 14 * mm  # A5
-_CODE = '<font name="Courier-Bold" size="12.5">{}</font>'
 
 
 def write_sheet(path: Path, sheet: Sheet, *, language: Language, public_url: str) -> None:
@@ -24,12 +23,12 @@ def write_sheet(path: Path, sheet: Sheet, *, language: Language, public_url: str
         canvas.setTitle(t("mine.sheet"))
         story: list[Any] = [
             Paragraph(t("mine.sheet"), TITLE),
-            Paragraph(t("mine.sheet.text"), TEXT),
+            Paragraph(t("mine.sheet.text"), LARGE),
             Paragraph(t("mine.code"), HEAD),
-            Paragraph(_CODE.format(sheet.code), TEXT),
+            Paragraph(sheet.code, CODE),
             Paragraph(t("mine.words"), HEAD),
-            Paragraph(_CODE.format(sheet.words), TEXT),
-            *(Paragraph(text, TEXT) for text in _told(t, sheet, public_url)),
+            Paragraph(sheet.words, CODE),
+            *(part for text in _told(t, sheet, public_url) for part in (Spacer(1, 3 * mm), Paragraph(text, LARGE))),
         ]
         Frame(_MARGIN, _MARGIN, _WIDTH - 2 * _MARGIN, _HEIGHT - 2 * _MARGIN, 0, 0, 0, 0).addFromList(story, canvas)
         canvas.showPage()
@@ -40,7 +39,6 @@ def write_sheet(path: Path, sheet: Sheet, *, language: Language, public_url: str
 
 def _told(t: Words, sheet: Sheet, public_url: str) -> list[str]:
     return [
-        "",
         t("mine.sheet.when", begin=t.at(sheet.usable_from), end=t.at(sheet.usable_until)),
         plain(t("mine.sheet.how", url=public_url)),
         t("mine.sheet.keep"),

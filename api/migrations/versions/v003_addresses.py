@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "v003"
-down_revision = "v002"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 
