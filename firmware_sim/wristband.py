@@ -28,6 +28,7 @@ from firmware_sim.profile import Kind
 from firmware_sim.record_log import RecordLog
 from firmware_sim.record_server import RecordServer
 from firmware_sim.recorder import Recorder
+from firmware_sim.security import ADDRESS_S, Security
 
 #: A band waits so long for another subscription before it begins; in a hurry longer, for each second lost then is many
 #: of its own, and its central may be busy with other bands.
@@ -48,6 +49,7 @@ class Wristband:
 
     `speed`: seconds of the band's clock per second of the world; None for as fast as the link takes it.
     `log`: the memory of a band that stores its records. `drift_ppm`: of its clock; above 0 it runs fast.
+    `security` and `address_s`: see Peripheral.
     """
 
     def __init__(
@@ -59,6 +61,8 @@ class Wristband:
         speed: float | None = 1.0,
         log: RecordLog | None = None,
         drift_ppm: float = 0.0,
+        security: Security | None = None,
+        address_s: float = ADDRESS_S,
     ) -> None:
         if speed is not None and speed <= 0:
             raise ValueError("a band's speed is above 0, or None")
@@ -80,7 +84,15 @@ class Wristband:
         )
         self._recorder = Recorder(log) if log is not None else None
         self._server = RecordServer(log=log, set_clock=self._set_clock) if log is not None else None
-        self.peripheral = Peripheral(link=link, serial=serial, read=self._read, hurried=hurried, memory=self._server)
+        self.peripheral = Peripheral(
+            link=link,
+            serial=serial,
+            read=self._read,
+            hurried=hurried,
+            memory=self._server,
+            security=security,
+            address_s=address_s,
+        )
         self.frames_sent = 0
 
     @property

@@ -18,7 +18,9 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from contracts import wire
 from contracts.broker_url import BrokerAddress
+from contracts.consent import band_token
 from contracts.ports import Fault, SystemClock, UsageFault
+from gateway.bonds import ORDER_S, BondBook, Order
 from gateway.link import RadioAddress, RadioLost
 from gateway.reader import Reader
 from gateway.settings import GatewaySettings, load
@@ -32,13 +34,19 @@ _log = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `wijkpols gateway`."""
-    commands = parser.add_subparsers(dest="gateway_command", required=True, metavar="run|status")
+    commands = parser.add_subparsers(dest="gateway_command", required=True, metavar="run|pair|unpair|status")
     run_parser = commands.add_parser("run", help="read bands and publish their minutes")
     run_parser.add_argument("--district", metavar="CODE", help="CBS code of where this gateway hangs")
     run_parser.add_argument("--radio", metavar="URL", help="bluez, bluez:hci1 or bumble:tcp-client:HOST:PORT")
-    run_parser.add_argument("--outbox", metavar="DIR", type=Path, help="folder for what is not yet acknowledged")
     run_parser.add_argument("--slots", metavar="N", type=int, help="bands read at once")
-    run_parser.add_argument("--band-key-file", metavar="FILE", type=Path, help="file with the key, hexadecimal")
+    run_parser.add_argument("--pairing", metavar="WHOM", help="enrolled (all with consent) or ordered (named by pair)")
+    pair_parser = commands.add_parser("pair", help="let the running gateway bond with a band, at first or again")
+    unpair_parser = commands.add_parser("unpair", help="let the running gateway forget a band and its bond")
+    for command in (pair_parser, unpair_parser):
+        command.add_argument("--band", metavar="SERIAL", required=True, help="as it is printed on the band, WP-000001")
+    for command in (run_parser, pair_parser, unpair_parser):
+        command.add_argument("--outbox", metavar="DIR", type=Path, help="folder for bonds and what is not acknowledged")
+        command.add_argument("--band-key-file", metavar="FILE", type=Path, help="file with the key, hexadecimal")
     run_parser.add_argument("--verbose", action="store_true", help="log more")
     status_parser = commands.add_parser("status", help="what a gateway last said of itself")
     for command in (run_parser, status_parser):
@@ -51,6 +59,8 @@ def run(args: argparse.Namespace) -> int:
     if args.gateway_command == "status":
         settings = load(broker_url=args.broker_url, gateway_name=args.name)
         return _status(settings)
+    if args.gateway_command in set(Order):
+        return _order(Order(args.gateway_command), args)
     settings = load(
         broker_url=args.broker_url,
         gateway_name=args.name,
@@ -58,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
         gateway_radio=args.radio,
         gateway_outbox=args.outbox,
         gateway_slots=args.slots,
+        gateway_pairing=args.pairing,
         band_key=_key_of(args.band_key_file),
     )
     settings.needs("gateway_name", "gateway_district", "band_key")
@@ -69,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         stream=sys.stderr,
     )
     # Bumble and bleak log the bytes that they receive, and those are a person's.
-    for name in ("bumble", "bleak"):
+    for name in ("bumble", "bleak", "bleak_retry_connector"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     logging.getLogger("gateway.publisher.paho").setLevel(logging.ERROR)
     asyncio.run(read_bands(settings, broker=broker, radio=radio))
@@ -95,7 +106,15 @@ async def read_bands(settings: GatewaySettings, *, broker: BrokerAddress, radio:
         version=_version(),
         on_consent=consent_changed,
     )
-    reader = Reader(radio=radio, slots=settings.gateway_slots, key=settings.key, uplink=uplink, clock=clock)
+    reader = Reader(
+        radio=radio,
+        slots=settings.gateway_slots,
+        key=settings.key,
+        uplink=uplink,
+        clock=clock,
+        book=BondBook(settings.gateway_outbox),
+        pairing=settings.gateway_pairing,
+    )
 
     def stop() -> None:
         stopping.set()
@@ -113,6 +132,20 @@ async def read_bands(settings: GatewaySettings, *, broker: BrokerAddress, radio:
             raise Fault(f"{fault}: check --radio, or start the radio first") from None
         if not await asyncio.to_thread(uplink.drain, DRAIN_S_MAX):
             _log.warning("not all is acknowledged; the outbox keeps the rest for the next start")
+
+
+def _order(order: Order, args: argparse.Namespace) -> int:
+    settings = load(gateway_outbox=args.outbox, band_key=_key_of(args.band_key_file))
+    settings.needs("band_key")
+    BondBook(settings.gateway_outbox).leave(order, band_token(settings.key, args.band))
+    if order is Order.PAIR:
+        sys.stdout.write(
+            f"Hold the band's button for five seconds, near this gateway and within {ORDER_S / 60:.0f} minutes.\n"
+            "Its bond is made anew; none but the same band is accepted. The gateway's log says when it is bonded.\n"
+        )
+    else:
+        sys.stdout.write("The gateway forgets this band. To read it again, hold its button near a gateway.\n")
+    return 0
 
 
 def _key_of(file: Path | None) -> str | None:

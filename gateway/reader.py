@@ -7,8 +7,10 @@ import logging
 from typing import Final
 
 from contracts.ports import Clock
+from gateway.bonds import LOST, Bond, BondBook, BondRefused, Order, Pairing
 from gateway.desk import MinuteDesk
 from gateway.link import Link, LinkLost, RadioAddress, RadioLost, Sighting
+from gateway.recognition import Recognition
 from gateway.rotation import BANDS_MAX, Rotation
 from gateway.session import Ended, Session
 from gateway.uplink import Uplink
@@ -22,15 +24,34 @@ _log = logging.getLogger(__name__)
 class Reader:
     """The radio side of a gateway."""
 
-    def __init__(self, *, radio: RadioAddress, slots: int, key: bytes, uplink: Uplink, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        radio: RadioAddress,
+        slots: int,
+        key: bytes,
+        uplink: Uplink,
+        clock: Clock,
+        book: BondBook | None = None,
+        pairing: Pairing = Pairing.ENROLLED,
+    ) -> None:
         self._radio = radio
-        self._key = key
+        self._book = book if book is not None else BondBook()
+        self._recognition = Recognition(
+            book=self._book,
+            key=key,
+            pairing=pairing,
+            clock=clock,
+            covered=lambda token: uplink.cover(token) is not None,
+            note=lambda reason: uplink.note_frames({reason: 1}),
+        )
         self._uplink = uplink
         self._clock = clock
         self._desk = MinuteDesk(uplink=uplink, clock=clock)
         self._rotation = Rotation(slots=slots)
         self._sightings: dict[str, Sighting] = {}
         self._sessions: set[Session] = set()
+        self._withdrawn: set[str] = set()  # tokens whose bond is to go
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -42,15 +63,18 @@ class Reader:
         self._desk.consent_changed(token)
         for session in self._sessions:
             session.check_consent()
+        if self._uplink.withdrawn(token):
+            self._withdrawn.add(token)
         if self._uplink.cover(token) is not None:
-            self._rotation.consent_came()
+            self._withdrawn.discard(token)
+            self._rotation.may_try_again()
 
     async def run(self) -> None:
         """Read until stopped. A radio that is lost is opened again; one that was never there raises RadioLost."""
         wait_s, opened = RETRY_S_MIN, False
         while not self._stopping.is_set():
             try:
-                async with Link(radio=self._radio) as link:
+                async with Link(radio=self._radio, book=self._book) as link:
                     _log.info("the radio is open; listening for bands")
                     wait_s, opened = RETRY_S_MIN, True
                     await self._read(link)
@@ -72,6 +96,7 @@ class Reader:
                 scan = tasks.create_task(link.scan(self._heard), name="scan")
                 running: set[asyncio.Task[None]] = set()
                 while not self._stopping.is_set():
+                    await self._keep_bonds(link)
                     self._start_sessions(link, tasks, running)
                     await self._pause(TICK_S)
                     self._desk.sweep(self._now())
@@ -83,6 +108,27 @@ class Reader:
             lost += [str(fault) for fault in group.exceptions]
         if lost:
             raise RadioLost(lost[0])
+
+    async def _keep_bonds(self, link: Link) -> None:
+        """Do what a person ordered, and take out the bonds of bands whose wearers withdrew."""
+        for order, token in self._book.take_orders(self._clock.now()):
+            bond = self._book.of_token(token)
+            if bond is not None:
+                await self._unbond(link, bond, keep=order is Order.PAIR)
+            self._rotation.may_try_again()
+        while self._withdrawn:
+            bond = self._book.of_token(self._withdrawn.pop())
+            if bond is not None:
+                await self._unbond(link, bond, keep=False)
+
+    async def _unbond(self, link: Link, bond: Bond, *, keep: bool) -> None:
+        """`keep` who it was, so that none but the same band takes its place."""
+        try:
+            await link.forget(bond.identity)
+        except LinkLost as fault:
+            _log.error("a bond could not be taken out of the radio's stack: %s", fault)
+        if not keep:
+            self._book.remove(bond.token)
 
     def _start_sessions(self, link: Link, tasks: asyncio.TaskGroup, running: set[asyncio.Task[None]]) -> None:
         while (address := self._rotation.next(self._now())) is not None:
@@ -100,9 +146,14 @@ class Reader:
         session: Session | None = None
         try:
             async with link.connected(sighting) as band:
-                session = Session(band=band, key=self._key, uplink=self._uplink, desk=self._desk, clock=self._clock)
+                session = Session(
+                    band=band, recognition=self._recognition, uplink=self._uplink, desk=self._desk, clock=self._clock
+                )
                 self._sessions.add(session)
                 how = await session.run()
+        except BondRefused:
+            how = Ended.BOND_LOST
+            self._uplink.note_frames({LOST: 1})
         except LinkLost as fault:
             _log.debug("a band was lost: %s", fault)
         except Exception as fault:  # noqa: BLE001 (a fault of ours in one band's session must not end the others')

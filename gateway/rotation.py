@@ -17,6 +17,8 @@ WAIT_S: Final = {
     Ended.DRAINED: 60.0,
     Ended.NO_CONSENT: 60.0,
     Ended.NO_SERIAL: 300.0,
+    Ended.NOT_PAIRED: 300.0,  # with its button held it comes under another address
+    Ended.BOND_LOST: 300.0,
 }
 #: After a connection that failed: twice as long each time.
 FAILED_S_MIN, FAILED_S_MAX = 2.0, 300.0
@@ -30,6 +32,7 @@ class _Band:
         self.failures = 0
         self.connected = False
         self.without_consent = False
+        self.refused = False  # something that may change at any moment kept it from being read
 
 
 class Rotation:
@@ -70,6 +73,7 @@ class Rotation:
         band.connected = False
         band.read_s = now_s
         band.without_consent = how in (Ended.NO_CONSENT, Ended.NO_SERIAL)
+        band.refused = band.without_consent or how is Ended.NOT_PAIRED
         if how is None:
             wait_s = min(FAILED_S_MIN * 2**band.failures, FAILED_S_MAX)
             band.failures = min(band.failures + 1, 16)
@@ -78,11 +82,11 @@ class Rotation:
             band.failures = 0
         band.not_before_s = now_s + wait_s
 
-    def consent_came(self) -> None:
-        """Some consent is new: those refused for want of one may try at once."""
+    def may_try_again(self) -> None:
+        """Some consent is new, or some band may pair now: those refused may try at once."""
         for band in self._bands.values():
-            if band.without_consent:
-                band.without_consent = False
+            if band.refused:
+                band.refused = band.without_consent = False
                 band.not_before_s = float("-inf")
 
     def counts(self, now_s: float) -> tuple[int, int, int]:

@@ -9,7 +9,7 @@ from enum import Enum
 from functools import partial
 from typing import Final, TypeVar
 
-from contracts.consent import Cover, band_token
+from contracts.consent import Cover
 from contracts.ports import Clock
 from contracts.reading import Category
 from gateway import gatt_codec as codec
@@ -20,6 +20,7 @@ from gateway.drain import Drain
 from gateway.gatt_codec import HeartRate, MalformedFrame
 from gateway.link import Peripheral
 from gateway.minutes import MinuteBuilder
+from gateway.recognition import NO_CONSENT, NO_SERIAL, NOT_PAIRED, NotRecognised, Recognition
 from gateway.uplink import Uplink
 
 T = TypeVar("T")
@@ -39,15 +40,22 @@ class Ended(Enum):
     DRAINED = "its memory is read"
     NO_SERIAL = "the band has no serial number"
     NO_CONSENT = "nothing of it may be read"
+    NOT_PAIRED = "it has no bond with us, and lets us have none"
+    BOND_LOST = "it does not take the key of our bond"
     CONSENT_CHANGED = "other things may be read now"
+
+
+_REFUSED: Final = {NO_SERIAL: Ended.NO_SERIAL, NO_CONSENT: Ended.NO_CONSENT, NOT_PAIRED: Ended.NOT_PAIRED}
 
 
 class Session:
     """Reads one band until the link, the consent or the gateway ends."""
 
-    def __init__(self, *, band: Peripheral, key: bytes, uplink: Uplink, desk: MinuteDesk, clock: Clock) -> None:
+    def __init__(
+        self, *, band: Peripheral, recognition: Recognition, uplink: Uplink, desk: MinuteDesk, clock: Clock
+    ) -> None:
         self._band = band
-        self._key = key
+        self._recognition = recognition
         self._uplink = uplink
         self._desk = desk
         self._clock = clock
@@ -58,15 +66,11 @@ class Session:
         self._heard_s = 0.0
 
     async def run(self) -> Ended:
-        """Read the serial; without consent nothing else. Raises LinkLost."""
-        if not self._band.has(profile.SERIAL):
-            return Ended.NO_SERIAL
+        """Recognise the band; without consent nothing but the serial is read. Raises LinkLost."""
         try:
-            serial = codec.serial_number(await self._band.read(profile.SERIAL))
-        except MalformedFrame as bad:
-            self._uplink.note_frames({f"{bad.frame}:{bad.reason}": 1})
-            return Ended.NO_SERIAL
-        self._token = band_token(self._key, serial)
+            self._token = await self._recognition.token(self._band)
+        except NotRecognised as refused:
+            return _REFUSED[refused.reason]
         self._cover = self._uplink.cover(self._token)
         if self._cover is None:
             return Ended.NO_CONSENT

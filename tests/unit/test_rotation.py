@@ -40,7 +40,7 @@ def test_without_consent_a_band_waits_until_one_comes():
     rotation.heard("A", 20)
     assert rotation.next(20) is None
     assert rotation.counts(20) == (1, 0, 1)
-    rotation.consent_came()
+    rotation.may_try_again()
     assert rotation.next(20) == "A"
     assert rotation.counts(20) == (1, 1, 0)
 
