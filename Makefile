@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help demo test test-deps check bench soak mutants bench-ingest lock attack clean
+.PHONY: help demo test test-bluez test-deps check bench soak mutants bench-ingest bench-withdrawal lock attack clean
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
@@ -16,6 +16,11 @@ demo: $(VENV)/demo.stamp
 test: test-deps
 	@$(BIN)/python -m pytest $(ARGS)
 
+## make test-bluez     the gateway on real BlueZ, in qemu with Debian's kernel; installs Debian packages too
+test-bluez: $(VENV)/dev.stamp
+	@tools/debian-packages qemu-system-x86 bluez dbus busybox-static mosquitto
+	@$(BIN)/python -m pytest -q tests/bluez/on_bluez.py $(ARGS)
+
 test-deps: $(VENV)/dev.stamp
 	@tools/debian-packages mosquitto influxdb chromium postgresql openssl npm
 
@@ -25,7 +30,7 @@ check: $(VENV)/dev.stamp
 
 ## make bench          side-by-side measurements
 bench: $(VENV)/dev.stamp
-	@for file in $(filter-out bench/ingest_beside.py bench/node_red.py,$(wildcard bench/*.py)); do echo "== $$file"; $(BIN)/python $$file $(ARGS) || exit 1; done
+	@for file in $(filter-out bench/ingest_beside.py bench/node_red.py bench/withdrawal.py,$(wildcard bench/*.py)); do echo "== $$file"; $(BIN)/python $$file $(ARGS) || exit 1; done
 
 ## make soak [ARGS=…]  400,000 readings while broker, ingest and store are killed in turn (--readings, --seed)
 soak: test-deps
@@ -42,6 +47,10 @@ attack: $(VENV)/dev.stamp
 ## make bench-ingest   Mosquitto, InfluxDB and our workers beside Node-RED (needs npm; ARGS=--json)
 bench-ingest: test-deps
 	@$(BIN)/python bench/ingest_beside.py $(ARGS)
+
+## make bench-withdrawal  a thousand withdrawals at 5,000 readings a second (ARGS=--json): four minutes
+bench-withdrawal: test-deps
+	@$(BIN)/python bench/withdrawal.py $(ARGS)
 
 ## make lock           renew the locks (needs uv)
 lock:

@@ -32,10 +32,12 @@ BINS: Final = 600
 
 
 class Usual(NamedTuple):
-    """Centre and scale, [persons, BANDS, features], in the features' units."""
+    """Centre and scale in the features' units: per hour band, [persons, BANDS, features], and of all hours together."""
 
     centre: NDArray[np.float64]
     scale: NDArray[np.float64]
+    day_centre: NDArray[np.float64]  # [persons, features]
+    day_scale: NDArray[np.float64]
 
 
 class StillMinutes(NamedTuple):
@@ -43,7 +45,7 @@ class StillMinutes(NamedTuple):
 
     person: NDArray[np.int32]
     day: NDArray[np.int32]  # ordinal
-    band: NDArray[np.int8]
+    band: NDArray[np.int32]
     features: NDArray[np.float64]  # [n, features], NaN where absent
 
 
@@ -68,8 +70,7 @@ class PublicBaselines:
     """The public constants for everybody, whatever was or will be: nothing of a day's later minutes is used."""
 
     def __init__(self, *, persons: int, constants: Constants) -> None:
-        shape = (persons, BANDS, len(constants.centre))
-        self._usual = Usual(np.broadcast_to(constants.centre, shape), np.broadcast_to(constants.scale, shape))
+        self._usual = _public(persons, constants)
 
     def usual(self, day: int, today: StillMinutes) -> Usual:  # noqa: ARG002 - the protocol's
         """The constants."""
@@ -77,6 +78,15 @@ class PublicBaselines:
 
     def add(self, day: int, today: StillMinutes) -> None:
         """Nothing is kept."""
+
+
+def _public(persons: int, constants: Constants) -> Usual:
+    banded, all_day = (persons, BANDS, len(constants.centre)), (persons, len(constants.centre))
+    centre, scale = np.asarray(constants.centre), np.asarray(constants.scale)
+    return Usual(
+        np.broadcast_to(centre, banded), np.broadcast_to(scale, banded),
+        np.broadcast_to(centre, all_day), np.broadcast_to(scale, all_day),
+    )  # fmt: skip
 
 
 class _Day(NamedTuple):
@@ -91,6 +101,7 @@ class RollingBaselines:
     """The baselines of a fixed group of people; days are added in order."""
 
     def __init__(self, *, persons: int, constants: Constants) -> None:
+        self._constants = constants
         self._centre = np.asarray(constants.centre)
         self._scale = np.asarray(constants.scale)
         # 28 days hold 40,320 minutes: 16 bits are enough.
@@ -116,8 +127,7 @@ class RollingBaselines:
     def usual(self, day: int, today: StillMinutes) -> Usual:
         """Out of the 28 days before, of what was added of them; of who has fewer than three, out of this day too."""
         self._expire(day)
-        shape = self._counts.shape[:3]
-        found = Usual(np.broadcast_to(self._centre, shape).copy(), np.broadcast_to(self._scale, shape).copy())
+        found = Usual(*(values.copy() for values in _public(len(self._days_seen), self._constants)))
         known = self._days_seen >= DAYS_MIN
         self._own(known, found)
         self.add(day, today)
@@ -131,14 +141,20 @@ class RollingBaselines:
         if not people.any():
             return
         counts = self._counts[people]
+        all_day = median_mad(counts.sum(axis=1, dtype=np.uint16))
         banded = median_mad(counts)
-        all_day = median_mad(counts.sum(axis=1, keepdims=True, dtype=np.uint16))
-        for middle in (all_day, banded):  # the narrower one has the last word
-            enough = middle.n >= MINUTES_MIN
-            centre = self._centre + middle.centre * self._scale
-            scale = np.maximum(middle.spread, 0.5) * self._scale
-            found.centre[people] = np.where(enough, centre, found.centre[people])
-            found.scale[people] = np.where(enough, scale, found.scale[people])
+        # Where a band has too few minutes all hours have the word, and where those have too few, the constants.
+        self._put(all_day, found.day_centre, found.day_scale, people)
+        found.centre[people] = found.day_centre[people][:, None]
+        found.scale[people] = found.day_scale[people][:, None]
+        self._put(banded, found.centre, found.scale, people)
+
+    def _put(
+        self, middle: Middle, centre: NDArray[np.float64], scale: NDArray[np.float64], people: NDArray[np.bool_]
+    ) -> None:
+        enough = middle.n >= MINUTES_MIN
+        centre[people] = np.where(enough, self._centre + middle.centre * self._scale, centre[people])
+        scale[people] = np.where(enough, np.maximum(middle.spread, 0.5) * self._scale, scale[people])
 
     def _expire(self, day: int) -> None:
         """Take off the days that lie more than 28 before `day`."""

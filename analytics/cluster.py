@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
-from analytics.scores import NOTHING, Partial, merge, score_readings
+from analytics.scores import score_readings
+from analytics.sums import Partial, merge
 from contracts.ports import Fault, ReadingColumns, UsageFault
 
 #: Chunks under way for each worker: one that is worked on and one that waits.
@@ -30,10 +31,7 @@ class Scorer(Protocol):
 
 def score_here(chunks: Iterable[ReadingColumns], days: range, /) -> Partial:
     """One chunk after another, in this process; memory for one."""
-    partial = NOTHING
-    for chunk in chunks:
-        partial = merge(partial, score_readings(chunk, days))
-    return partial
+    return merge(*(score_readings(chunk, days) for chunk in chunks))
 
 
 @contextmanager
@@ -61,15 +59,15 @@ class _Scattered:
         self._distributed = distributed
 
     def __call__(self, chunks: Iterable[ReadingColumns], days: range, /) -> Partial:
-        partial = NOTHING
+        partials: list[Partial] = []
         under_way: set[Any] = set()
         try:
             for chunk in chunks:
                 while len(under_way) >= self._room():
-                    partial, under_way = self._take(partial, under_way)
+                    under_way = self._take(partials, under_way)
                 under_way.add(self._client.submit(score_readings, chunk, days, pure=False, retries=_RETRIES))
             while under_way:
-                partial, under_way = self._take(partial, under_way)
+                under_way = self._take(partials, under_way)
         except self._distributed.KilledWorker:
             raise Fault(
                 "the cluster lost a worker again and again: look at its memory, or leave --cluster out"
@@ -77,13 +75,14 @@ class _Scattered:
         finally:
             for future in under_way:
                 future.cancel()
-        return partial
+        return merge(*partials)
 
     def _room(self) -> int:
         return _CHUNKS_PER_WORKER * max(1, len(self._client.scheduler_info(n_workers=-1)["workers"]))
 
-    def _take(self, partial: Partial, under_way: set[Any]) -> tuple[Partial, set[Any]]:
+    def _take(self, partials: list[Partial], under_way: set[Any]) -> set[Any]:
+        """Move what is done from under way to the partials; returns what is not."""
         done, left = self._distributed.wait(under_way, return_when="FIRST_COMPLETED")
-        for future in done:
-            partial = merge(partial, future.result())
-        return partial, left
+        partials += [future.result() for future in done]
+        found: set[Any] = left
+        return found

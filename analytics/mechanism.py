@@ -15,8 +15,9 @@ import numpy as np
 import opendp.prelude as dp
 from numpy.typing import NDArray
 
+from analytics.sums import PROFILE_BLOCKS
 from contracts.reading import Reason
-from contracts.release import MEASURED, Cadence, Metric
+from contracts.release import MEASURED, METHOD_VERSION, Cadence, Metric
 
 
 class Bounds(NamedTuple):
@@ -42,10 +43,17 @@ CENTRES: Final = np.array([BOUNDS[metric].centre for metric in MEASURED], dtype=
 #: The most by which one record moves a centred sum.
 REACH: Final = 3_500
 #: ρ of one window of an area: the count takes three tenths, each of the three sums a third of the rest.
-RHO: Final = {Cadence.DAILY: 0.04, Cadence.WEEKLY: 0.2}
+RHO: Final = {Cadence.DAILY: 0.036, Cadence.WEEKLY: 0.2}
+#: Of what an earlier version of the method released, for totals over it.
+_RHO_BEFORE: Final = {"2": {Cadence.DAILY: 0.04, Cadence.WEEKLY: 0.2}}
+#: Versions of the method with the same bounds, hence with sums that mean the same.
+METHODS_ALIKE: Final = (*_RHO_BEFORE, METHOD_VERSION)
 COUNT_SHARE: Final = 0.3
 #: ρ of a week's histogram of reasons, of any area, on top of what its windows cost.
 RHO_REASONS: Final = 0.02
+#: ρ of a week's profile of a daily area (ADR 9), on top of its days, and the most by which a block may deviate.
+RHO_PROFILE: Final = 0.03
+REACH_PROFILE: Final = 1_000
 #: A cell is published when its noisy count reaches this plus five standard deviations of the count's noise.
 PARTICIPANTS_MIN: Final = 10
 SIGMAS: Final = 5
@@ -69,12 +77,28 @@ class Draw(NamedTuple):
     sums: tuple[int, int, int]  # safe, calm, happy: centred centi-points
 
 
+class ProfileDraw(NamedTuple):
+    """What the mechanism says of one area's week by hours of the day: integers with noise in them."""
+
+    participants: int
+    sums: tuple[int, ...]  # of PROFILE_BLOCKS: deviations in centi-points
+
+
 @cache
-def noise(cadence: Cadence) -> Noise:
-    """The scales and the threshold of a cadence."""
-    rho = RHO[cadence]
+def noise(cadence: Cadence, method: str = METHOD_VERSION) -> Noise:
+    """The scales and the threshold of a cadence, today's or those of a version in METHODS_ALIKE."""
+    return _noise(_RHO_BEFORE.get(method, RHO)[cadence], reach=REACH, sums=len(MEASURED))
+
+
+@cache
+def profile_noise() -> Noise:
+    """The scales and the threshold of a week's profile."""
+    return _noise(RHO_PROFILE, reach=REACH_PROFILE, sums=len(PROFILE_BLOCKS))
+
+
+def _noise(rho: float, *, reach: int, sums: int) -> Noise:
     sigma_count = _WIDER / math.sqrt(2 * COUNT_SHARE * rho)
-    sigma_sum = _WIDER * REACH / math.sqrt(2 * (1 - COUNT_SHARE) * rho / len(MEASURED))
+    sigma_sum = _WIDER * reach / math.sqrt(2 * (1 - COUNT_SHARE) * rho / sums)
     return Noise(rho, sigma_count, sigma_sum, PARTICIPANTS_MIN + SIGMAS * sigma_count)
 
 
@@ -94,10 +118,28 @@ def measurement(cadence: Cadence) -> Any:
     """The composed OpenDP measurement; its map at 1 is at most the cadence's ρ (and at least ρ·(1 - 1e-9))."""
     if any(bounds.high - bounds.low != 2 * REACH for bounds in BOUNDS.values()):
         raise AssertionError("the bounds are wider than the noise is made for")
-    scale = noise(cadence)
+    return _count_and_sums(noise(cadence), reach=REACH, sums=len(MEASURED))
+
+
+def draw_profile(deviations: NDArray[np.int64]) -> ProfileDraw:
+    """Count and sums of deviations [n, blocks] in centi-points, with noise. Each call is a new draw."""
+    if deviations.dtype != np.int64 or deviations.ndim != 2 or deviations.shape[1] != len(PROFILE_BLOCKS):
+        raise TypeError("deviations must be whole centi-points, one column per block of the day")
+    count, *sums = profile_measurement()(deviations)
+    return ProfileDraw(int(count), tuple(int(total) for total in sums))
+
+
+@cache
+def profile_measurement() -> Any:
+    """The profile's composed OpenDP measurement; its map at 1 is at most RHO_PROFILE."""
+    return _count_and_sums(profile_noise(), reach=REACH_PROFILE, sums=len(PROFILE_BLOCKS))
+
+
+def _count_and_sums(scale: Noise, *, reach: int, sums: int) -> Any:
+    """A count and so many clamped sums of records [n, sums], each with noise, composed."""
     count = _column(0) >> dp.t.then_count()
     parts = [count >> dp.m.then_gaussian(scale.sigma_count)]
-    parts += [clamped_sum(metric) >> dp.m.then_gaussian(scale.sigma_sum) for metric in range(len(MEASURED))]
+    parts += [clamped_sum(column, reach=reach) >> dp.m.then_gaussian(scale.sigma_sum) for column in range(sums)]
     composed = dp.c.make_composition(parts)
     spent = composed.map(1)  # type: ignore[no-untyped-call]
     if not scale.rho * (1 - 1e-9) <= spent <= scale.rho:
@@ -143,24 +185,24 @@ def reason_measurement() -> Any:
     return measured
 
 
-def clamped_sum(metric: int) -> Any:
-    """The transformation before the noise: centred records [n, 3] -> their clamped sum. Sensitivity REACH."""
-    return _column(metric) >> dp.t.then_clamp((-REACH, REACH)) >> dp.t.then_sum()  # type: ignore[no-untyped-call]
+def clamped_sum(column: int, *, reach: int = REACH) -> Any:
+    """The transformation before the noise: one column of centred records -> its clamped sum. Sensitivity `reach`."""
+    return _column(column) >> dp.t.then_clamp((-reach, reach)) >> dp.t.then_sum()  # type: ignore[no-untyped-call]
 
 
-def _column(metric: int) -> Any:
+def _column(column: int) -> Any:
     """One column of the records: one row changes one value, so the distance stays what it is."""
     # The column of a record is picked by a function of ours, which OpenDP cannot prove: hence "honest-but-curious".
     dp.enable_features("contrib", "honest-but-curious")
     records = dp.user_domain(
-        "records [n, 3] of int64", lambda rows: isinstance(rows, np.ndarray) and rows.dtype == np.int64
+        "records [n, columns] of int64", lambda rows: isinstance(rows, np.ndarray) and rows.dtype == np.int64
     )
     return dp.t.make_user_transformation(
         records,
         dp.symmetric_distance(),
         dp.vector_domain(dp.atom_domain(T="i64")),
         dp.symmetric_distance(),
-        lambda rows: rows[:, metric],
+        lambda rows: rows[:, column],
         lambda distance: distance,
     )
 

@@ -11,13 +11,14 @@ a daily one is therefore left out of that window; within the cadence, the record
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from math import dist
 from typing import Final, NamedTuple
 
+from analytics.windows import instant
 from contracts.ports import UsageFault
-from contracts.release import Area, Cadence
+from contracts.release import Area, Cadence, Window
 
 #: Enrolled volunteers from which an area releases daily, and below which it merges with a neighbour.
 DAILY_FROM: Final = 80
@@ -33,6 +34,11 @@ class Plan(NamedTuple):
     def area_of(self, district: str) -> Area | None:
         """The area of a district; None when the plan does not know it (a district that was added later)."""
         return next((area for area in self.areas if district in area.districts), None)
+
+
+def plan_of(window: Window, plans: Sequence[Plan]) -> Plan | None:
+    """The plan in whose time a window ends: the newest that holds from before its end. `plans` are oldest first."""
+    return next((plan for plan in reversed(plans) if instant(plan.holds_from) < window.end), None)
 
 
 class _Group(NamedTuple):

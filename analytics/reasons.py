@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from analytics.coverage import complete, in_force
 from analytics.plan import Plan
 from analytics.records import area_of_person
-from analytics.scores import Partial
+from analytics.sums import Partial
 from contracts.consent import Cover
 from contracts.ports import ReportColumns
 from contracts.reading import Reason
@@ -32,7 +32,7 @@ def reasons_of(
     `covers` is the consent of now: who is not in it is left out. `reports` are covered ones (`analytics.coverage`).
     """
     given = _most_given(reports, week)
-    home = [_cadence_of_home(covers.get(name), week, plan) for name in partial.who]
+    home = [cadence_of_home(covers.get(name), week, plan) for name in partial.who]
     found: dict[str, NDArray[np.int64]] = {}
     for cadence in Cadence:
         areas = [area for area in plan.areas if area.cadence is cadence]
@@ -60,7 +60,8 @@ def _most_given(reports: ReportColumns, week: Window) -> dict[str, int]:
     return {name: int(line.argmax()) for name, line in zip(reports.pseudonyms, counts, strict=True) if line.any()}
 
 
-def _cadence_of_home(cover: Cover | None, week: Window, plan: Plan) -> Cadence | None:
+def cadence_of_home(cover: Cover | None, week: Window, plan: Plan) -> Cadence | None:
+    """The cadence in which a volunteer counts in a week; None for who may not count, or not for the whole of it."""
     if cover is None or not complete(cover) or not in_force(cover, week):
         return None
     home = plan.area_of(cover.district)

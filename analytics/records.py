@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from analytics.coverage import complete, in_force
 from analytics.plan import Plan
-from analytics.scores import MICRO, Partial
+from analytics.scores import MICRO
+from analytics.sums import CALM, HAPPY, MINUTES, REPORTS, SAFE, Partial
 from analytics.windows import days_of
 from contracts.consent import Cover
 from contracts.release import Area, Window
@@ -34,8 +35,8 @@ def records_of(partial: Partial, window: Window, *, plan: Plan, covers: Mapping[
     """
     areas = [area for area in plan.areas if area.cadence is window.cadence]
     enrolled = np.array([_counts_here(covers.get(name), window, plan) for name in partial.who], dtype=bool)
-    sums = _window_sums(partial, window)
-    minutes, calm, reports, safe, happy = sums.T
+    sums = window_sums(partial, window)
+    minutes, calm, reports, safe, happy = (sums[:, column] for column in (MINUTES, CALM, REPORTS, SAFE, HAPPY))
     area = area_of_person(partial, window, areas)
     taken = enrolled & (area >= 0) & (minutes >= SCORABLE_MIN) & (reports >= REPORTS_MIN)
     scores = np.column_stack(
@@ -56,8 +57,8 @@ def _counts_here(cover: Cover | None, window: Window, plan: Plan) -> bool:
     return home is not None and home.cadence is window.cadence
 
 
-def _window_sums(partial: Partial, window: Window) -> NDArray[np.int64]:
-    """[persons, 5]: the sums of the window's days."""
+def window_sums(partial: Partial, window: Window) -> NDArray[np.int64]:
+    """[persons, COLUMNS]: the sums of the window's days."""
     days = days_of(window)
     day = partial.key & 0xFFFFFFFF
     rows = (day >= days.start) & (day < days.stop)

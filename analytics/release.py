@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 
 from analytics.figures import SD_PEOPLE as SD_PEOPLE
 from analytics.figures import Z_95 as Z_95
+from analytics.figures import blocks_of
 from analytics.figures import cells_of as cells_of
 from analytics.figures import counts_of as counts_of
 from analytics.figures import margin_of as margin_of
 from analytics.figures import value_of as value_of
 from analytics.leaf import Leaf
-from analytics.mechanism import Draw, draw, draw_reasons, noise, reason_noise
+from analytics.mechanism import Draw, draw, draw_profile, draw_reasons, noise, profile_noise, reason_noise
+from analytics.profile import Deviations
 from analytics.records import Scores
 from analytics.release_log import Figure, ReleaseLog
 from contracts.release import METHOD_VERSION, Area, Cadence, Cell, Window
@@ -71,11 +73,11 @@ def release(
     return tuple(figure for figure in released if isinstance(figure, Cell))
 
 
-def release_reasons(log: ReleaseLog, *, area: Area, week: Window, reasons: NDArray[np.int64]) -> None:
-    """Draw, charge and keep a week's reasons of a daily area, once. Raises as `release` does."""
-    log.publish(
-        area=area,
-        window=week,
-        rho=reason_noise().rho,
-        draw=lambda: counts_of(draw_reasons(reasons), area=area, window=week),
-    )
+def release_week(log: ReleaseLog, *, area: Area, week: Window, reasons: NDArray[np.int64], profile: Deviations) -> None:
+    """Draw, charge and keep a week's reasons and profile of a daily area, once. Raises as `release` does."""
+
+    def figures() -> tuple[Figure, ...]:
+        bins = counts_of(draw_reasons(reasons), area=area, window=week)
+        return *bins, *blocks_of(draw_profile(profile), area=area, window=week)
+
+    log.publish(area=area, window=week, rho=reason_noise().rho + profile_noise().rho, draw=figures)

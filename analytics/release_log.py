@@ -11,23 +11,22 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, Engine, RowMapping, create_engine, event, insert, select
+from sqlalchemy import Connection, Engine, RowMapping, Table, create_engine, event, insert, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
 
 from analytics.budget import PERIOD_DAYS, PERIOD_S, RHO_CAP, Entry, check, spent
 from analytics.derived import with_derived
 from analytics.leaf import Leaf
-from analytics.plan import Plan
-from analytics.tables import CELLS, CLAIMS, LEAVES, LEDGER, METADATA, PLANS, REASONS
+from analytics.plan import Plan, plan_of
+from analytics.tables import CELLS, CLAIMS, LEAVES, LEDGER, METADATA, PLANS, PROFILES, REASONS
 from analytics.totals import totals
 from analytics.windows import instant
 from contracts.ports import Fault, UsageFault
-from contracts.reading import Reason
-from contracts.release import METHOD_VERSION, Area, Budget, Cadence, Cell, Metric, ReasonCount, Window
+from contracts.release import METHOD_VERSION, Area, Budget, Cadence, Cell, Metric, ProfileBlock, ReasonCount, Window
 
 #: How long a writer waits for another one before it gives up, in seconds.
 BUSY_S: Final = 30.0
@@ -37,11 +36,16 @@ _NOT_WRITABLE: Final = (
 )
 
 
-Figure = Cell | ReasonCount | Leaf
+Figure = Cell | ReasonCount | ProfileBlock | Leaf
+_Kind = TypeVar("_Kind", bound=Figure)
 
 
 class AlreadyReleased(Exception):
     """The key is taken: this area and window have their one draw, or another scheduler is making it."""
+
+
+class Replanned(AlreadyReleased):
+    """The window is no longer this area's: a later plan holds for it, and its areas have the draws."""
 
 
 def open_engine(url: str) -> Engine:
@@ -92,6 +96,10 @@ class ReleaseLog:
         Raises AlreadyReleased or `budget.InsufficientBudget`; `draw` has not been called then.
         """
         with self._writing() as connection:
+            # Set since the scheduler looked, perhaps: nobody may be in a day by one plan and in its week by another.
+            plan = plan_of(window, self._plans(connection))
+            if plan is not None and area not in plan.areas:
+                raise Replanned(f"{area.code} {window.name}")
             claims = [{"district": d, "window": window.name, "method": METHOD_VERSION} for d in area.districts]
             # By any version of the method: while a city upgrades, an old and a new scheduler may run at once.
             earlier = select(CLAIMS.c.method).where(
@@ -107,7 +115,7 @@ class ReleaseLog:
             check(self._ledger(connection, around=window.end), entry)
             figures = tuple(draw())
             connection.execute(insert(LEDGER), [_ledger_row(entry)])
-            for table, kind in ((CELLS, Cell), (LEAVES, Leaf), (REASONS, ReasonCount)):
+            for table, kind in ((CELLS, Cell), (LEAVES, Leaf), (REASONS, ReasonCount), (PROFILES, ProfileBlock)):
                 rows = [_figure_row(figure) for figure in figures if isinstance(figure, kind)]
                 if rows:
                     connection.execute(insert(table), rows)
@@ -117,14 +125,13 @@ class ReleaseLog:
         self, *, districts: Collection[str] | None = None, start: int | None = None, end: int | None = None
     ) -> list[ReasonCount]:
         """The weeks' reasons, published and withheld, of weeks that begin in [start, end), in order of time."""
-        query = select(REASONS).order_by(REASONS.c.start_s, REASONS.c.area, REASONS.c.id)
-        if start is not None:
-            query = query.where(REASONS.c.start_s >= start)
-        if end is not None:
-            query = query.where(REASONS.c.start_s < end)
-        with self._engine.connect() as connection:
-            found = [_reason(row) for row in connection.execute(query).mappings()]
-        return [count for count in found if districts is None or not set(districts).isdisjoint(count.districts)]
+        return self._found(REASONS, ReasonCount, districts, start, end)
+
+    def profiles(
+        self, *, districts: Collection[str] | None = None, start: int | None = None, end: int | None = None
+    ) -> list[ProfileBlock]:
+        """The weeks' profiles, published and withheld, of weeks that begin in [start, end), in order of time."""
+        return self._found(PROFILES, ProfileBlock, districts, start, end)
 
     def cells(
         self,
@@ -139,18 +146,23 @@ class ReleaseLog:
 
         `districts`: those of areas that hold any of these. Derived metrics are computed from the released figures.
         """
-        query = select(CELLS).order_by(CELLS.c.start_s, CELLS.c.end_s, CELLS.c.area, CELLS.c.id)
-        if start is not None:
-            query = query.where(CELLS.c.start_s >= start)
-        if end is not None:
-            query = query.where(CELLS.c.start_s < end)
-        with self._engine.connect() as connection:
-            found = [_cell(row) for row in connection.execute(query).mappings()]
-        if districts is not None:
-            found = [cell for cell in found if not set(districts).isdisjoint(cell.districts)]
+        found = self._found(CELLS, Cell, districts, start, end)
         if derived:
             found = with_derived(found)
         return [cell for cell in found if metrics is None or cell.metric in metrics]
+
+    def _found(
+        self, table: Table, kind: type[_Kind], districts: Collection[str] | None, start: int | None, end: int | None
+    ) -> list[_Kind]:
+        """Figures of windows that begin in [start, end), of areas with any of the districts, in order of time."""
+        query = select(table).order_by(table.c.start_s, table.c.end_s, table.c.area, table.c.id)
+        if start is not None:
+            query = query.where(table.c.start_s >= start)
+        if end is not None:
+            query = query.where(table.c.start_s < end)
+        with self._engine.connect() as connection:
+            found = [_figure(kind, row) for row in connection.execute(query).mappings()]
+        return [one for one in found if districts is None or not set(districts).isdisjoint(one.districts)]
 
     def totals(self, *, start: int | None = None, end: int | None = None) -> list[Cell]:
         """The city's cells of complete weeks that begin in [start, end), with the derived ones, in order of time."""
@@ -165,7 +177,7 @@ class ReleaseLog:
         if end is not None:  # a week's last day begins six days after the week does
             query = query.where(LEAVES.c.start_s < end + 7 * 86_400)
         with self._engine.connect() as connection:
-            return [_leaf(row) for row in connection.execute(query).mappings()]
+            return [_figure(Leaf, row) for row in connection.execute(query).mappings()]
 
     def released(self) -> set[tuple[str, str]]:
         """(district, window name) of all that has had its draw, by any version of the method."""
@@ -290,50 +302,9 @@ def _figure_row(figure: Figure) -> dict[str, object]:
     return row
 
 
-def _leaf(row: RowMapping) -> Leaf:
-    return Leaf(
-        area=row["area"],
-        districts=tuple(row["districts"].split("+")),
-        cadence=Cadence(row["cadence"]),
-        window=row["window"],
-        start=int(row["start_s"]),
-        end=int(row["end_s"]),
-        method=row["method"],
-        status=row["status"],
-        participants=int(row["participants"]),
-        safe=int(row["safe"]),
-        calm=int(row["calm"]),
-        happy=int(row["happy"]),
-    )
-
-
-def _reason(row: RowMapping) -> ReasonCount:
-    return ReasonCount(
-        area=row["area"],
-        districts=tuple(row["districts"].split("+")),
-        reason=Reason(row["reason"]),
-        window=row["window"],
-        start=int(row["start_s"]),
-        end=int(row["end_s"]),
-        method=row["method"],
-        status=row["status"],
-        people=row["people"],
-        margin=row["margin"],
-    )
-
-
-def _cell(row: RowMapping) -> Cell:
-    return Cell(
-        area=row["area"],
-        districts=tuple(row["districts"].split("+")),
-        metric=row["metric"],
-        window=row["window"],
-        start=int(row["start_s"]),
-        end=int(row["end_s"]),
-        method=row["method"],
-        status=row["status"],
-        value=row["value"],
-        margin=row["margin"],
-        participants=row["participants"],
-        reason=row["reason"],
-    )
+def _figure(kind: type[_Kind], row: RowMapping) -> _Kind:
+    """The other way."""
+    values = {str(name): value for name, value in row.items()}  # names of SQLAlchemy's own kind otherwise
+    values["districts"] = tuple(values["districts"].split("+"))
+    values["start"], values["end"] = values.pop("start_s"), values.pop("end_s")
+    return msgspec.convert(values, kind)

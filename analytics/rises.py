@@ -39,7 +39,7 @@ def skin_rise(person: NDArray[np.int32], minute: NDArray[np.int64], eda: Column,
     b += (1 − e^(−Δt/15 min))·(ln EDA − b), rise = ln EDA − b; b begins at the first still minute of a person.
     """
     rise = np.full(len(eda), np.nan)
-    rows = np.flatnonzero(still & (eda >= EDA_MIN))
+    rows = np.flatnonzero(still & (eda >= EDA_MIN) & np.isfinite(eda))  # no value may reach the next person
     if not rows.size:
         return rise
     level = np.log(eda[rows])

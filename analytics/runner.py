@@ -18,11 +18,13 @@ from analytics import budget
 from analytics.cluster import Scorer, score_here
 from analytics.coverage import complete, covered_readings, covered_reports
 from analytics.plan import Plan, plan
+from analytics.profile import Deviations, profile_of
 from analytics.reasons import reasons_of
 from analytics.records import Scores, records_of
-from analytics.release import Mechanism, release, release_reasons
+from analytics.release import Mechanism, release, release_week
 from analytics.release_log import AlreadyReleased, ReleaseLog
-from analytics.scores import Partial, first_day_read, merge, score_reports
+from analytics.scores import first_day_read, score_reports
+from analytics.sums import Partial, merge
 from analytics.windows import Calendar, complete_windows, days_of, instant, local_day
 from contracts.consent import Cover, Purpose
 from contracts.district import District
@@ -106,9 +108,12 @@ class Analytics:
             records = records_of(partial, window, plan=held, covers=still)
             weekly = window.cadence is Cadence.WEEKLY
             reasons = reasons_of(partial, reports, window, plan=held, covers=still) if weekly else {}
+            profile = profile_of(partial, window, plan=held, covers=still) if weekly else {}
             for area in areas:
                 try:
-                    cells = self._release(area, window, records.get(area.code), reasons.get(area.code))
+                    cells = self._release(
+                        area, window, records.get(area.code), reasons.get(area.code), profile.get(area.code)
+                    )
                 except AlreadyReleased:
                     continue  # another scheduler was first
                 except budget.InsufficientBudget as fault:
@@ -123,15 +128,20 @@ class Analytics:
         return summary
 
     def _release(
-        self, area: Area, window: Window, scores: Scores | None, reasons: NDArray[np.int64] | None
+        self,
+        area: Area,
+        window: Window,
+        scores: Scores | None,
+        reasons: NDArray[np.int64] | None,
+        profile: Deviations | None,
     ) -> Sequence[Cell]:
-        """An area has scores in its own cadence's windows alone, and reasons in every week."""
+        """An area has scores in its own cadence's windows alone, reasons in every week, a profile if it is daily."""
         if scores is not None:
             return release(
                 self._log, area=area, window=window, scores=scores, reasons=reasons, mechanism=self._mechanism
             )
-        if reasons is not None:
-            release_reasons(self._log, area=area, week=window, reasons=reasons)
+        if reasons is not None and profile is not None:
+            release_week(self._log, area=area, week=window, reasons=reasons, profile=profile)
         return ()
 
     def _covers(self, now: float) -> dict[str, Cover]:

@@ -10,7 +10,6 @@ Arousal is not emotion: calm says how little aroused a body was against its own 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -18,7 +17,26 @@ from numpy.typing import NDArray
 
 from analytics.baseline import HISTORY_DAYS, Baselines, Constants, RollingBaselines, StillMinutes
 from analytics.rises import heart_rise, skin_rise
-from analytics.windows import Calendar, Place, local_day
+from analytics.sums import (
+    BLOCK_CALM,
+    BLOCK_MINUTES,
+    CALM,
+    COLUMNS,
+    HAPPY,
+    MINUTES,
+    NOTHING,
+    PROFILE_BLOCKS,
+    REPORTS,
+    SAFE,
+    Partial,
+    counted,
+    day_key,
+    heard_key,
+    merge,
+    parts,
+    run_sums,
+)
+from analytics.windows import BLOCKS, Calendar, Place, local_day
 from contracts.ports import ReadingColumns, ReportColumns
 
 #: What calm is made of: ln µS above the skin's own level, beats/min above the heart's own rest.
@@ -37,24 +55,11 @@ _PHI_X: Final = np.linspace(-Z_MAX, Z_MAX, 6001)
 _PHI_Y: Final = np.array([0.5 * (1 + math.erf(x / math.sqrt(2))) for x in _PHI_X])
 
 
-class Partial(NamedTuple):
-    """Sums per person and day, of some people and days; rows in order of person, then day, each pair once.
+class Calm(NamedTuple):
+    """The calm of minutes, 0-100, [n]; NaN where not scorable."""
 
-    `who` [persons] and `codes` [districts] are sorted; `key` [rows] and `heard_key` [heard rows] are packed.
-    """
-
-    who: tuple[str, ...]
-    codes: tuple[str, ...]
-    key: NDArray[np.int64]  # person << 32 | day
-    sums: NDArray[np.int64]  # [rows, 5]: scorable minutes, calm (millionths), reports, safe, happy
-    heard_key: NDArray[np.int64]  # person << 44 | district << 24 | day
-    heard: NDArray[np.int64]  # [heard rows] minutes
-
-
-_SUMS: Final = 5
-NOTHING: Final = Partial(
-    (), (), np.empty(0, np.int64), np.empty((0, _SUMS), np.int64), np.empty(0, np.int64), np.empty(0, np.int64)
-)
+    usual: Minutes  # against what is usual at that time of the day: what calm means everywhere
+    day: Minutes  # against what is usual over the whole day: for the profile, which is about the time of day
 
 
 def score_readings(chunk: ReadingColumns, days: range) -> Partial:
@@ -62,17 +67,46 @@ def score_readings(chunk: ReadingColumns, days: range) -> Partial:
     if not chunk.minute.size or not days:
         return NOTHING
     place = _place(chunk)
-    scored = (place.day >= days.start) & (place.day < days.stop)
-    heard_key, heard = _counted(
-        _heard_key(chunk.person[scored], chunk.district[scored], place.day[scored]), np.ones(int(scored.sum()), int)
-    )
     calm = _calm(chunk, place, days, RollingBaselines(persons=len(chunk.pseudonyms), constants=CONSTANTS))
-    scorable = np.flatnonzero(np.isfinite(calm))
-    values = np.zeros((len(scorable), _SUMS), dtype=np.int64)
-    values[:, 0] = 1
-    values[:, 1] = np.rint(calm[scorable] * MICRO)
-    key, sums = _counted(_key(chunk.person[scorable], place.day[scorable]), values)
-    return _canonical(chunk.pseudonyms, chunk.districts, key, sums, heard_key, heard)
+    runs = [
+        _runs(chunk.person[part], chunk.district[part], place.slot[part], Calm(calm.usual[part], calm.day[part]))
+        for part in parts(chunk.minute.size)
+    ]
+    return _partial(chunk, np.concatenate(runs), days)
+
+
+def _runs(
+    person: NDArray[np.int32], district: NDArray[np.int32], slot: NDArray[np.int32], calm: Calm
+) -> NDArray[np.int64]:
+    """[runs, 7]: person, district, slot, minutes heard, scorable ones, their calm twice, of rows that lie together."""
+    scorable = np.isfinite(calm.usual)
+    starts, sums = run_sums(
+        (person, district, slot), (np.ones(len(person), np.bool_), scorable, _micro(calm.usual), _micro(calm.day))
+    )
+    return np.column_stack([person[starts], district[starts], slot[starts], sums])
+
+
+def _partial(chunk: ReadingColumns, runs: NDArray[np.int64], days: range) -> Partial:
+    """The sums of the days (ordinals) out of runs."""
+    person, district, slot, heard, scorable, calm, day_calm = runs.T
+    day, block = np.divmod(slot, BLOCKS)
+    in_days = (day >= days.start) & (day < days.stop)
+    heard_in, minutes_heard = counted(heard_key(person[in_days], district[in_days], day[in_days]), heard[in_days])
+    scored = np.flatnonzero(scorable)  # of the days alone
+    values = np.zeros((len(scored), COLUMNS), dtype=np.int64)
+    values[:, MINUTES], values[:, CALM] = scorable[scored], calm[scored]
+    for index, told in enumerate(PROFILE_BLOCKS):
+        here = block[scored] == told
+        values[here, BLOCK_MINUTES.start + index] = scorable[scored][here]
+        values[here, BLOCK_CALM.start + index] = day_calm[scored][here]
+    key, sums = counted(day_key(person[scored], day[scored]), values)
+    return merge(Partial(tuple(chunk.pseudonyms), tuple(chunk.districts), key, sums, heard_in, minutes_heard))
+
+
+def _micro(calm: Minutes) -> NDArray[np.int64]:
+    """Whole millionths of a point, 0 where there is none."""
+    whole: NDArray[np.int64] = np.rint(np.where(np.isnan(calm), 0.0, calm) * MICRO).astype(np.int64)
+    return whole
 
 
 def minute_calm(chunk: ReadingColumns, days: range, *, baselines: Baselines | None = None) -> Minutes:
@@ -83,7 +117,7 @@ def minute_calm(chunk: ReadingColumns, days: range, *, baselines: Baselines | No
     if not chunk.minute.size:
         return np.empty(0)
     own = RollingBaselines(persons=len(chunk.pseudonyms), constants=CONSTANTS)
-    return _calm(chunk, _place(chunk), days, own if baselines is None else baselines)
+    return _calm(chunk, _place(chunk), days, own if baselines is None else baselines).usual
 
 
 def _place(chunk: ReadingColumns) -> Place:
@@ -96,20 +130,10 @@ def score_reports(reports: ReportColumns, days: range) -> Partial:
     if not reports.at.size or not days:
         return NOTHING
     day = Calendar(first=days.start, last=days.stop - 1).place(reports.at).day
-    rows = np.zeros((len(day), _SUMS), dtype=np.int64)
-    rows[:, 2], rows[:, 3], rows[:, 4] = 1, reports.safe, reports.happy
-    key, sums = _counted(_key(reports.person, day), rows)
-    return _canonical(reports.pseudonyms, (), key, sums, NOTHING.heard_key, NOTHING.heard)
-
-
-def merge(a: Partial, b: Partial) -> Partial:
-    """Both together. Associative, commutative, and exact; NOTHING is neutral."""
-    who = tuple(sorted({*a.who, *b.who}))
-    codes = tuple(sorted({*a.codes, *b.codes}))
-    parts = [_renamed(part, who, codes) for part in (a, b)]
-    key, sums = _counted(np.concatenate([p.key for p in parts]), np.concatenate([p.sums for p in parts]))
-    heard_key, heard = _counted(np.concatenate([p.heard_key for p in parts]), np.concatenate([p.heard for p in parts]))
-    return Partial(who, codes, key, sums, heard_key, heard)
+    rows = np.zeros((len(day), COLUMNS), dtype=np.int64)
+    rows[:, REPORTS], rows[:, SAFE], rows[:, HAPPY] = 1, reports.safe, reports.happy
+    key, sums = counted(day_key(reports.person, day), rows)
+    return merge(NOTHING._replace(who=tuple(reports.pseudonyms), key=key, sums=sums))
 
 
 def calm_of(features: NDArray[np.float64], centre: NDArray[np.float64], scale: NDArray[np.float64]) -> Minutes:
@@ -129,25 +153,26 @@ def calm_of(features: NDArray[np.float64], centre: NDArray[np.float64], scale: N
 Minutes = NDArray[np.float64]
 
 
-def _calm(chunk: ReadingColumns, place: Place, days: range, baselines: Baselines) -> Minutes:
+def _calm(chunk: ReadingColumns, place: Place, days: range, baselines: Baselines) -> Calm:
     """Day after day, each against what is usual for it."""
     still = _still_and_worn(chunk)
     skin = skin_rise(chunk.person, chunk.minute, chunk.fields["eda"], still)
     heart = heart_rise(chunk.person, chunk.minute, chunk.fields["hr"], chunk.fields["rr_coverage"])
     features = np.column_stack([skin, heart])
-    calm = np.full(len(still), np.nan)
-    rows = np.flatnonzero(still)
-    rows = rows[np.argsort(place.day[rows], kind="stable")]
-    starts = np.flatnonzero(np.diff(place.day[rows], prepend=-1))
+    calm = Calm(np.full(len(still), np.nan), np.full(len(still), np.nan))
+    rows, days_of, bands = np.flatnonzero(still), place.day, place.band
+    rows = rows[np.argsort(days_of[rows], kind="stable")]
+    starts = np.flatnonzero(np.diff(days_of[rows], prepend=-1))
     for own in np.split(rows, starts[1:]) if rows.size else ():
-        day = int(place.day[own[0]])
-        today = StillMinutes(chunk.person[own], place.day[own], place.band[own], features[own])
+        day = int(days_of[own[0]])
+        today = StillMinutes(chunk.person[own], days_of[own], bands[own], features[own])
         if day not in days:
             baselines.add(day, today)
             continue
         usual = baselines.usual(day, today)
         where = today.person, today.band
-        calm[own] = calm_of(today.features, usual.centre[where], usual.scale[where])
+        calm.usual[own] = calm_of(today.features, usual.centre[where], usual.scale[where])
+        calm.day[own] = calm_of(today.features, usual.day_centre[today.person], usual.day_scale[today.person])
     return calm
 
 
@@ -156,48 +181,6 @@ def _still_and_worn(chunk: ReadingColumns) -> NDArray[np.bool_]:
     worn = chunk.fields["worn"]
     still: NDArray[np.bool_] = (chunk.fields["motion"] < STILL_G_MAX) & (np.isnan(worn) | (worn >= WORN_MIN))
     return still
-
-
-def _key(person: NDArray[np.int32], day: NDArray[np.int32]) -> NDArray[np.int64]:
-    return person.astype(np.int64) << 32 | day
-
-
-def _heard_key(person: NDArray[np.int32], district: NDArray[np.int32], day: NDArray[np.int32]) -> NDArray[np.int64]:
-    return person.astype(np.int64) << 44 | district.astype(np.int64) << 24 | day
-
-
-def _counted(key: NDArray[np.int64], values: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Values [n] or [n, m] added up per key; keys sorted, each once."""
-    if not key.size:
-        return key, values
-    order = np.argsort(key, kind="stable")
-    ordered = key[order]
-    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-    return ordered[starts], np.add.reduceat(values[order], starts, axis=0)
-
-
-def _canonical(
-    pseudonyms: Sequence[str],
-    districts: Sequence[str],
-    key: NDArray[np.int64],
-    sums: NDArray[np.int64],
-    heard_key: NDArray[np.int64],
-    heard: NDArray[np.int64],
-) -> Partial:
-    """A partial in which names are sorted, as merging gives it."""
-    return merge(Partial(tuple(pseudonyms), tuple(districts), key, sums, heard_key, heard), NOTHING)
-
-
-def _renamed(part: Partial, who: Sequence[str], codes: Sequence[str]) -> Partial:
-    person_at = {name: i for i, name in enumerate(who)}
-    code_at = {code: i for i, code in enumerate(codes)}
-    person = np.array([person_at[name] for name in part.who], dtype=np.int64)
-    district = np.array([code_at[code] for code in part.codes], dtype=np.int64)
-    heard_person, heard_district = part.heard_key >> 44, part.heard_key >> 24 & 0xFFFFF
-    return part._replace(
-        key=person[part.key >> 32] << 32 | part.key & 0xFFFFFFFF,
-        heard_key=person[heard_person] << 44 | district[heard_district] << 24 | part.heard_key & 0xFFFFFF,
-    )
 
 
 def first_day_read(days: range) -> int:

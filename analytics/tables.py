@@ -93,6 +93,27 @@ REASONS: Final = Table(
     UniqueConstraint("area", "reason", "window", "method"),
 )
 
+#: An area's week by hours of the day: one row per area, week and block.
+PROFILES: Final = Table(
+    "release_profile",
+    METADATA,
+    Column("id", _ID, primary_key=True),
+    Column("area", Text, nullable=False),
+    Column("districts", Text, nullable=False),  # codes joined by '+'
+    Column("from_hour", Integer, nullable=False),
+    Column("to_hour", Integer, nullable=False),
+    Column("window", String(16), nullable=False),
+    Column("start_s", BigInteger, nullable=False),
+    Column("end_s", BigInteger, nullable=False),
+    Column("method", String(16), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("value", Float),
+    Column("margin", Float),
+    Column("participants", Float),
+    Column("reason", String(64)),
+    UniqueConstraint("area", "from_hour", "window", "method"),
+)
+
 LEDGER: Final = Table(
     "release_budget",
     METADATA,

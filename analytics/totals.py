@@ -11,12 +11,14 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
+import msgspec
+
 from analytics.figures import cells_of
 from analytics.leaf import Leaf
-from analytics.mechanism import PARTICIPANTS_MIN, SIGMAS, Draw, Noise, noise
+from analytics.mechanism import METHODS_ALIKE, PARTICIPANTS_MIN, SIGMAS, Draw, Noise, noise
 from analytics.plan import Plan
 from analytics.windows import day_window, days_of, local_day, week_window
-from contracts.release import METHOD_VERSION, Area, Cadence, Cell, Window
+from contracts.release import Area, Cadence, Cell, Window
 
 #: The code under which a total stands; of no district.
 CITY: Final = "city"
@@ -30,6 +32,7 @@ class _Part(NamedTuple):
     numbers: tuple[float, float, float, float]  # participants, safe, calm, happy
     count_variance: float
     sum_variance: float
+    method: str  # the newest of its draws
 
 
 def totals(leaves: Iterable[Leaf], plans: Sequence[Plan], *, rest_from: float | None = None) -> list[Cell]:
@@ -40,7 +43,7 @@ def totals(leaves: Iterable[Leaf], plans: Sequence[Plan], *, rest_from: float | 
     held: dict[tuple[str, str], Leaf] = {
         (leaf.area, leaf.window): leaf
         for leaf in leaves
-        if leaf.method == METHOD_VERSION  # centres differ by version
+        if leaf.method in METHODS_ALIKE  # centres differ by version
     }
     weeks = {window.name: window for leaf in held.values() for window in (week_window(local_day(leaf.start)),)}
     cells: list[Cell] = []
@@ -63,17 +66,20 @@ def _part(area: Area, week: Window, held: dict[tuple[str, str], Leaf]) -> _Part 
     if len(found) < len(names):
         return None
     shown = [leaf for leaf in found if leaf.status == "published"]
+    method = max(leaf.method for leaf in found)
     if area.cadence is Cadence.DAILY and not shown:
-        return _Part(area.districts, shown=False, numbers=(0, 0, 0, 0), count_variance=0, sum_variance=0)
-    used, constants = shown or found, noise(area.cadence)
+        return _Part(area.districts, shown=False, numbers=(0, 0, 0, 0), count_variance=0, sum_variance=0, method=method)
+    used = shown or found
+    constants = [noise(area.cadence, leaf.method) for leaf in used]
     sums = [(leaf.participants, leaf.safe, leaf.calm, leaf.happy) for leaf in used]
     count, safe, calm, happy = (sum(column) / len(used) for column in zip(*sums, strict=True))
     return _Part(
         area.districts,
         shown=bool(shown),
         numbers=(count, safe, calm, happy),
-        count_variance=constants.sigma_count**2 / len(used),
-        sum_variance=constants.sigma_sum**2 / len(used),
+        count_variance=sum(one.sigma_count**2 for one in constants) / len(used) ** 2,
+        sum_variance=sum(one.sigma_sum**2 for one in constants) / len(used) ** 2,
+        method=method,
     )
 
 
@@ -95,4 +101,6 @@ def _total(parts: list[_Part], week: Window, rest_from: float | None) -> tuple[C
         districts=tuple(sorted(code for part in included for code in part.districts)),
         cadence=Cadence.WEEKLY,
     )
-    return cells_of(Draw(count, (sums[0], sums[1], sums[2])), constants, area=area, window=week)
+    cells = cells_of(Draw(count, (sums[0], sums[1], sums[2])), constants, area=area, window=week)
+    method = max(part.method for part in parts)  # that of the draws, so that a new version changes no old total
+    return tuple(msgspec.structs.replace(cell, method=method) for cell in cells)

@@ -19,6 +19,9 @@ ZONE: Final = ZoneInfo(TIMEZONE)
 #: Local hours at which the hour bands of a personal baseline begin: night, morning, afternoon, evening.
 BAND_HOURS: Final = (0, 6, 12, 18)
 BANDS: Final = len(BAND_HOURS)
+#: Hours of a block of the day's profile, so many of which make an hour band.
+BLOCK_HOURS: Final = 3
+BLOCKS: Final = 24 // BLOCK_HOURS
 
 
 def instant(day: date, hour: int = 0) -> int:
@@ -71,26 +74,36 @@ def days_of(window: Window) -> range:
 
 
 class Place(NamedTuple):
-    """Where instants fall: arrays of one length."""
+    """Where instants fall."""
 
-    day: NDArray[np.int32]  # ordinal of the local day
-    band: NDArray[np.int8]  # index into BAND_HOURS
+    slot: NDArray[np.int32]  # [n] blocks of BLOCK_HOURS since the first day that there is, so they rise with time
+
+    @property
+    def day(self) -> NDArray[np.int32]:
+        """[n] ordinal of the local day."""
+        return self.slot // BLOCKS
+
+    @property
+    def band(self) -> NDArray[np.int32]:
+        """[n] index into BAND_HOURS."""
+        return self.slot % BLOCKS // (BLOCKS // BANDS)
 
 
 class Calendar:
-    """Assigns instants of a span of local days to their day and hour band, many at once."""
+    """Assigns instants of a span of local days to their day and block of hours, many at once."""
 
     def __init__(self, *, first: int, last: int) -> None:
         """`first` and `last` are ordinals of local days, both within."""
         self.first = first
         days = [date.fromordinal(ordinal) for ordinal in range(first, last + 1)]
-        self._edges = np.array([instant(day, hour) for day in days for hour in BAND_HOURS], dtype=np.int64)
+        hours = range(0, 24, BLOCK_HOURS)
+        self._edges = np.array([instant(day, hour) for day in days for hour in hours], dtype=np.int64)
         self.start = int(self._edges[0])
         self.end = instant(days[-1] + timedelta(days=1))
 
     def place(self, seconds: NDArray[np.int64]) -> Place:
-        """Day and band of each instant [n]. Raises ValueError when one lies outside of the span."""
+        """Day and block of each instant [n]. Raises ValueError when one lies outside of the span."""
         if seconds.size and (seconds.min() < self.start or seconds.max() >= self.end):
             raise ValueError("an instant outside of the calendar's days")
         index = np.searchsorted(self._edges, seconds, side="right") - 1
-        return Place((index // BANDS + self.first).astype(np.int32), (index % BANDS).astype(np.int8))
+        return Place((index + self.first * BLOCKS).astype(np.int32))

@@ -8,9 +8,10 @@ from typing import Literal, NamedTuple
 from sqlalchemy import Engine, func, insert, select
 
 from api.tables import ACCESS_LOG
+from contracts.consent import Purpose
 from contracts.ports import Clock
 
-Role = Literal["volunteer", "staff"]
+Role = Literal["volunteer", "staff", "analytics"]
 
 
 class PublicEntry(NamedTuple):
@@ -41,11 +42,19 @@ class AccessLog:
 
     def record(self, *, role: Role, purpose: str, dataset: str, pseudonym: str | None = None) -> None:
         """Write down one access. `pseudonym` is whose data it was; only that volunteer sees it."""
-        day = datetime.fromtimestamp(self._clock.now(), UTC).date().isoformat()
+        row = {"day": self._today(), "role": role, "purpose": purpose, "dataset": dataset, "pseudonym": pseudonym}
         with self._engine.begin() as connection:
-            connection.execute(
-                insert(ACCESS_LOG).values(day=day, role=role, purpose=purpose, dataset=dataset, pseudonym=pseudonym)
-            )
+            connection.execute(insert(ACCESS_LOG).values(row))
+
+    def record_analytics(self, purpose: Purpose) -> None:
+        """Analytics is about to read what everybody said yes to for a purpose: one line a day, on every own page."""
+        today = self._today()
+        mine = (ACCESS_LOG.c.day == today) & (ACCESS_LOG.c.role == "analytics")
+        query = select(ACCESS_LOG.c.id).where(mine, ACCESS_LOG.c.purpose == purpose.value).limit(1)
+        with self._engine.connect() as connection:
+            written = connection.scalar(query) is not None
+        if not written:
+            self.record(role="analytics", purpose=purpose.value, dataset="readings")
 
     def public(self, *, limit: int) -> list[PublicEntry]:
         """The newest days first."""
@@ -54,9 +63,16 @@ class AccessLog:
         with self._engine.connect() as connection:
             return [PublicEntry(*row) for row in connection.execute(query)]
 
-    def own(self, pseudonym: str) -> list[OwnEntry]:
-        """Each time that this volunteer's data was read, oldest first."""
+    def own(self, pseudonym: str, *, since: str = "") -> list[OwnEntry]:
+        """Each time that this volunteer's data was read, oldest first; the days of analytics from `since` (ISO) on.
+
+        Analytics reads everybody's at once. Whether somebody was covered on such a day, the own choices say.
+        """
         query = select(ACCESS_LOG.c.day, ACCESS_LOG.c.role, ACCESS_LOG.c.purpose, ACCESS_LOG.c.dataset)
-        query = query.where(ACCESS_LOG.c.pseudonym == pseudonym).order_by(ACCESS_LOG.c.id)
+        everybody = (ACCESS_LOG.c.role == "analytics") & (ACCESS_LOG.c.day >= since)
+        query = query.where((ACCESS_LOG.c.pseudonym == pseudonym) | everybody).order_by(ACCESS_LOG.c.id)
         with self._engine.connect() as connection:
             return [OwnEntry(*row) for row in connection.execute(query)]
+
+    def _today(self) -> str:
+        return datetime.fromtimestamp(self._clock.now(), UTC).date().isoformat()

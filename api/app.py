@@ -31,18 +31,22 @@ from api.districts import Districts
 from api.http_headers import CommonHeaders, is_api_path
 from api.ledger import Ledger
 from api.middleware import BodyLimit, LastResort
+from api.moves import Moves
 from api.notices import Notices
+from api.objections import Objections
 from api.openapi import describe
 from api.outbox import ConsentOutbox
 from api.parts import Parts
+from api.passkeys import Passkeys
 from api.problems import add_problem_handlers, http_problem
+from api.receipts import Receipts
 from api.registry import open_registry
 from api.renewals import Renewals
 from api.settings import Settings, read_settings
 from api.sources import ReleaseSource
 from api.tables import META
 from api.throttle import Guard
-from api.volunteer import entry_pages, own_pages
+from api.volunteer import entry_pages, own_pages, passkey_pages, rights_pages
 from api.volunteer import routes as volunteer_routes
 from contracts.broker_url import BrokerAddress
 from contracts.consent import band_key
@@ -79,11 +83,15 @@ def create_app(
         settings=settings,
         accounts=accounts or Accounts(ledger.engine, clock=clock),
         renewals=Renewals(ledger.engine, clock=clock, notices=notices),
+        receipts=Receipts(ledger.engine, clock=clock),
+        moves=Moves(ledger, clock=clock),
+        objections=Objections(ledger.engine, clock=clock),
         guard=Guard(),
+        passkeys=Passkeys(ledger.engine, clock=clock, public_url=settings.public_url),
     )
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.parts = parts
-    for module in (page_routes, entry_pages, own_pages):
+    for module in (page_routes, entry_pages, own_pages, passkey_pages, rights_pages):
         app.include_router(module.router)
     app.mount("/v1", _api(parts))
     app.add_exception_handler(HTTPException, _error)
@@ -114,6 +122,8 @@ class Registry:
             known_district=self.districts.known,
             controller=settings.controller_name,
             public_url=settings.public_url,
+            storage_location=settings.storage_location,
+            about_to_read=self.access_log.record_analytics,
         )
         self.bands = Bands(self.ledger, band_key=key)
 

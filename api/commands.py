@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,11 +14,15 @@ from sqlalchemy.exc import SQLAlchemyError
 from api import schema
 from api.app import Registry, registry_from_settings
 from api.ledger import LedgerRefusal, Refusal
+from api.objections import ANSWER_DAYS, ANSWER_LETTERS_MAX, Objections
+from api.receipt_check import check
+from api.receipts import Receipts
 from api.registry import open_engine, shown_url
 from api.settings import read_settings
 from contracts.ports import Fault, SystemClock, UsageFault
 
 _INVITED_MAX: Final = 1_000
+_RECEIPT_BYTES_MAX: Final = 65_536
 
 
 def add_district_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,6 +63,8 @@ def add_band_arguments(parser: argparse.ArgumentParser) -> None:
     stop = commands.add_parser("stop", help="stop for a volunteer who cannot log in and shows the band")
     stop.add_argument("serial", help="the band's serial number")
     stop.add_argument("--erase", action="store_true", help="have everything erased, too")
+    objections = commands.add_parser("objections", help="list the objections that wait for an answer, or answer one")
+    objections.add_argument("--answer", nargs=2, metavar=("NUMBER", "TEXT"), help="the volunteer reads this answer")
     release = commands.add_parser("release", help="take a band from who stopped; prints a new claim code, once")
     release.add_argument("serial", help="the band's serial number")
 
@@ -73,6 +80,8 @@ def run_bands(args: argparse.Namespace) -> int:
             _invite(registry, args)
         case "stop":
             _stop(registry, args.serial, erase=args.erase)
+        case "objections":
+            _objections(registry, args.answer)
         case _:
             _release(registry, args.serial)
     return 0
@@ -119,6 +128,25 @@ def _stop(registry: Registry, serial: str, *, erase: bool) -> None:
         _say(f"erasing; when it is done, 'wijkpols volunteers release {serial}' makes the band free")
 
 
+def _objections(registry: Registry, answer: list[str] | None) -> None:
+    objections = Objections(registry.engine, clock=SystemClock())
+    if answer is None:
+        waiting = objections.waiting()
+        for objection in waiting:
+            day = datetime.fromtimestamp(objection.made_at, UTC).date()
+            _say(f"{objection.number}  {day}  {objection.subject.value}")
+        _say(f"{len(waiting)} objections wait; answer each within {ANSWER_DAYS} days")
+        return
+    number, text = answer
+    if not (number.isascii() and number.isdigit()) or not 1 <= len(text.strip()) <= ANSWER_LETTERS_MAX:
+        raise UsageFault(f"give a number out of the list and an answer of 1 to {ANSWER_LETTERS_MAX} letters")
+    pseudonym = objections.answer(int(number), text.strip())
+    if pseudonym is None:
+        raise Fault("no objection with this number waits for an answer: see 'wijkpols volunteers objections'")
+    registry.access_log.record(role="staff", purpose="answered an objection", dataset="objections", pseudonym=pseudonym)
+    _say("answered; the volunteer reads it on the own page")
+
+
 def _release(registry: Registry, serial: str) -> None:
     try:
         code = registry.bands.release(serial)
@@ -132,15 +160,38 @@ def _release(registry: Registry, serial: str) -> None:
 def add_consent_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `wijkpols consent`."""
     commands = parser.add_subparsers(dest="consent_command", required=True)
-    commands.add_parser("verify", help="walk the ledger's chain and say where it was changed, if it was")
+    verify = commands.add_parser("verify", help="walk the ledger's chain and say where it was changed, if it was")
+    verify.add_argument("--receipt", type=Path, metavar="FILE", help="check each statement of this receipt (JSON), too")
 
 
-def run_consent(_args: argparse.Namespace) -> int:
-    """Verify the ledger. Raises Fault where it is not as it was written."""
-    fault = registry_from_settings().ledger.verify()
+def run_consent(args: argparse.Namespace) -> int:
+    """Verify the ledger, or a receipt. Raises Fault where one is not as it was written, or UsageFault."""
+    registry = registry_from_settings()
+    if args.receipt is not None:
+        return _verify_receipt(registry, args.receipt)
+    fault = registry.ledger.verify()
     if fault is not None:
         raise Fault(f"the consent ledger was changed at {fault}: restore it from a backup and find out how")
     _say("the consent ledger is as it was written")
+    return 0
+
+
+def _verify_receipt(registry: Registry, path: Path) -> int:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_RECEIPT_BYTES_MAX + 1)
+        if len(content) > _RECEIPT_BYTES_MAX:
+            raise UsageFault(f"{path} is too large for a receipt")
+        receipt = json.loads(content)
+    except OSError as fault:
+        raise UsageFault(f"{path} cannot be read: {fault.strerror}") from None
+    except (ValueError, RecursionError):
+        raise UsageFault(f"{path} is no receipt: give the JSON file of the page 'Mijn bewijs'") from None
+    statements = check(receipt, engine=registry.engine, receipts=Receipts(registry.engine, clock=SystemClock()))
+    for statement in statements:
+        _say(str(statement))
+    if not all(statement.holds for statement in statements):
+        raise Fault("this receipt says something that the ledger does not")
     return 0
 
 

@@ -215,6 +215,9 @@ class ConsentPublisher:
             except SQLAlchemyError as fault:
                 _LOG.error("the registry is not there (%s); trying on", type(fault).__name__)
                 self._stopping.wait(_LOOK_SECONDS)
+            except Exception as fault:  # noqa: BLE001 - without this thread no withdrawal would be heard any more
+                _LOG.error("publishing consent failed (%s); trying on", type(fault).__name__)
+                self._stopping.wait(_LOOK_SECONDS)
 
     def _sweep(self) -> None:
         if self._renewals is not None and time.monotonic() - self._swept >= _SWEEP_SECONDS:

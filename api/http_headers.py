@@ -14,6 +14,8 @@ _PAGE_POLICY: Final = (
     "default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'self'; "
     "frame-ancestors 'none'"
 )
+#: For the two pages with the one script, which is ours.
+SCRIPT_POLICY: Final = f"{_PAGE_POLICY}; script-src 'self'"
 _API_POLICY: Final = "default-src 'none'; frame-ancestors 'none'"
 _ALWAYS: Final = {
     "X-Content-Type-Options": "nosniff",
@@ -41,7 +43,8 @@ class CommonHeaders:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers["API-Version"] = API_VERSION
-                headers["Content-Security-Policy"] = _API_POLICY if is_api_path(scope["path"]) else _PAGE_POLICY
+                policy = _API_POLICY if is_api_path(scope["path"]) else _PAGE_POLICY
+                headers.setdefault("Content-Security-Policy", policy)
                 for name, value in _ALWAYS.items():
                     headers[name] = value
                 if self._https:

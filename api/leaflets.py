@@ -8,26 +8,12 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
-from contracts.ports import Fault, UsageFault
+from api.paper import HEAD, SMALL, TEXT, TITLE, Canvas, Frame, Paragraph, Spacer, draw_qr, mm, plain
+from contracts.ports import Fault
 
-try:
-    import segno
-    from reportlab.lib.pagesizes import A5  # type: ignore[import-untyped]
-    from reportlab.lib.styles import ParagraphStyle  # type: ignore[import-untyped]
-    from reportlab.lib.units import mm  # type: ignore[import-untyped]
-    from reportlab.pdfgen.canvas import Canvas  # type: ignore[import-untyped]
-    from reportlab.platypus import Frame, Paragraph, Spacer  # type: ignore[import-untyped]
-except ModuleNotFoundError as missing:
-    raise UsageFault(
-        f"leaflets need {missing.name}, which is not installed: run pip install 'wijkpols[leaflets]'"
-    ) from None
-
+_WIDTH, _HEIGHT = 148 * mm, 210 * mm  # A5
 _MARGIN: Final = 14 * mm
 _QR_SIZE: Final = 42 * mm
-_TITLE: Final = ParagraphStyle("title", fontName="Helvetica-Bold", fontSize=20, leading=24, spaceAfter=6)
-_HEAD: Final = ParagraphStyle("head", fontName="Helvetica-Bold", fontSize=11.5, leading=15, spaceBefore=5)
-_TEXT: Final = ParagraphStyle("text", fontName="Helvetica", fontSize=10.5, leading=14)
-_SMALL: Final = ParagraphStyle("small", fontName="Helvetica", fontSize=8.5, leading=11)
 
 
 class Invitation(NamedTuple):
@@ -53,7 +39,7 @@ class Sender(NamedTuple):
 def write_leaflets(path: Path, invitations: Sequence[Invitation], sender: Sender) -> None:
     """One A5 page for each invitation. The file holds the codes: print it, then delete it. Raises Fault."""
     out = io.BytesIO()
-    canvas = Canvas(out, pagesize=A5, lang="nl", initialFontName="Helvetica")
+    canvas = Canvas(out, pagesize=(_WIDTH, _HEIGHT), lang="nl", initialFontName="Helvetica")
     canvas.setTitle("Doet u mee met Wijkpols?")
     canvas.setAuthor(sender.controller)
     for invitation in invitations:
@@ -68,10 +54,9 @@ def write_leaflets(path: Path, invitations: Sequence[Invitation], sender: Sender
 
 
 def _page(canvas: Any, invitation: Invitation, sender: Sender) -> None:
-    width, height = A5
     story: list[Any] = [
-        Paragraph("Doet u mee met Wijkpols?", _TITLE),
-        Paragraph(f"{_plain(sender.controller)} wil weten hoe mensen in {_plain(sender.district)} zich voelen.", _TEXT),
+        Paragraph("Doet u mee met Wijkpols?", TITLE),
+        Paragraph(f"{plain(sender.controller)} wil weten hoe mensen in {plain(sender.district)} zich voelen.", TEXT),
     ]
     for head, text in (
         ("Wat doet u?", "U draagt een polsband. U zegt zelf wat de band mag meten. Soms vragen we hoe u zich voelt."),
@@ -80,41 +65,24 @@ def _page(canvas: Any, invitation: Invitation, sender: Sender) -> None:
         ("Voor wie?", "Voor iedereen van 18 jaar of ouder. Uw baas of uw school mag u niet vragen om mee te doen."),
         ("Hoe begint u?", "Scan het vierkant met uw telefoon. Of ga naar het adres hieronder en vul uw code in."),
     ):
-        story += [Paragraph(head, _HEAD), Paragraph(text, _TEXT)]
-    Frame(_MARGIN, 62 * mm, width - 2 * _MARGIN, height - 62 * mm - 8 * mm, 0, 0, 0, 0).addFromList(story, canvas)
+        story += [Paragraph(head, HEAD), Paragraph(text, TEXT)]
+    Frame(_MARGIN, 62 * mm, _WIDTH - 2 * _MARGIN, _HEIGHT - 62 * mm - 8 * mm, 0, 0, 0, 0).addFromList(story, canvas)
     if story:
         raise Fault("the leaflet's text does not fit its page: shorten WIJKPOLS_CONTROLLER_NAME or the district's name")
-    _draw_qr(canvas, sender.address_of(invitation.code), _MARGIN, 18 * mm)
+    draw_qr(canvas, sender.address_of(invitation.code), _MARGIN, 18 * mm, _QR_SIZE)
     beside: list[Any] = [
-        Paragraph("Uw code", _HEAD),
-        Paragraph(f'<font name="Courier-Bold" size="12.5">{invitation.code}</font>', _TEXT),
+        Paragraph("Uw code", HEAD),
+        Paragraph(f'<font name="Courier-Bold" size="12.5">{invitation.code}</font>', TEXT),
         Spacer(1, 2 * mm),
-        Paragraph("Adres", _HEAD),
-        Paragraph(f"{_plain(sender.public_url)}/mijn", _SMALL),
-        Paragraph(f"Uw band: {_plain(invitation.serial)}", _SMALL),
-        Paragraph("Bewaar deze folder. U heeft de code nodig om in te loggen.", _SMALL),
+        Paragraph("Adres", HEAD),
+        Paragraph(f"{plain(sender.public_url)}/mijn", SMALL),
+        Paragraph(f"Uw band: {plain(invitation.serial)}", SMALL),
+        Paragraph("Bewaar deze folder. U heeft de code nodig om in te loggen.", SMALL),
     ]
     left = _MARGIN + _QR_SIZE + 6 * mm
-    Frame(left, 14 * mm, width - left - _MARGIN, _QR_SIZE + 6 * mm, 0, 0, 0, 0).addFromList(beside, canvas)
+    Frame(left, 14 * mm, _WIDTH - left - _MARGIN, _QR_SIZE + 6 * mm, 0, 0, 0, 0).addFromList(beside, canvas)
     foot = [
-        Paragraph("Uw herstelwoorden (schrijf ze hier op): .......................................", _SMALL),
-        Paragraph(f"Vragen? {_plain(sender.contact)}", _SMALL),
+        Paragraph("Uw herstelwoorden (schrijf ze hier op): .......................................", SMALL),
+        Paragraph(f"Vragen? {plain(sender.contact)}", SMALL),
     ]
-    Frame(_MARGIN, 4 * mm, width - 2 * _MARGIN, 10 * mm, 0, 0, 0, 0).addFromList(foot, canvas)
-
-
-def _draw_qr(canvas: Any, text: str, x: float, y: float) -> None:
-    """The QR code as vector squares (ISO/IEC 18004, level M, quiet zone of four modules)."""
-    rows = [list(row) for row in segno.make(text, error="m", micro=False).matrix_iter(border=4)]
-    side = _QR_SIZE / len(rows)
-    path = canvas.beginPath()
-    for down, row in enumerate(rows):
-        for across, dark in enumerate(row):
-            if dark:
-                path.rect(x + across * side, y + _QR_SIZE - (down + 1) * side, side, side)
-    canvas.drawPath(path, stroke=0, fill=1)
-
-
-def _plain(text: str) -> str:
-    """Text that reportlab must not take for markup."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    Frame(_MARGIN, 4 * mm, _WIDTH - 2 * _MARGIN, 10 * mm, 0, 0, 0, 0).addFromList(foot, canvas)

@@ -18,7 +18,7 @@ from statistics import median
 from typing import Final, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Engine, insert, select, update
+from sqlalchemy import Connection, Engine, delete, insert, select, update
 
 from api import chain, last_words, records
 from api.notices import Language, Notices
@@ -30,6 +30,7 @@ from api.tables import (
     CONSENT_EVENTS,
     CONSENT_OUTBOX,
     ERASURES,
+    RETIRED_BANDS,
     VOLUNTEERS,
 )
 from contracts.consent import Cover, Purpose, band_token, cover_of, new_pseudonym
@@ -47,6 +48,7 @@ class Refusal(StrEnum):
     NOT_ADULT = "not-an-adult"
     DISTRICT = "unknown-district"
     ERASURE_OPEN = "erasure-under-way"
+    STOPPED = "does-not-take-part"
 
 
 class LedgerRefusal(Exception):
@@ -96,6 +98,8 @@ class Ledger:
         known_district: Callable[[str], bool],
         controller: str,
         public_url: str,
+        storage_location: str = "NL",
+        about_to_read: Callable[[Purpose], None] | None = None,
     ) -> None:
         self._engine = engine
         self._clock = clock
@@ -105,6 +109,8 @@ class Ledger:
         self._known_district = known_district
         self._controller = controller
         self._public_url = public_url
+        self._storage_location = storage_location
+        self._about_to_read = about_to_read
         chain.prepare(engine)
 
     # Bands
@@ -162,6 +168,8 @@ class Ledger:
             chain.append(connection, link, pseudonym, records.canonical(record))
             connection.execute(insert(VOLUNTEERS).values(pseudonym=pseudonym, language=language, last_event=link.seq))
             connection.execute(update(BANDS).where(BANDS.c.token == token).values(pseudonym=pseudonym))
+            for table in (RETIRED_BANDS, CONSENT_OUTBOX):  # what the broker had still to hear of its last wearer
+                connection.execute(delete(table).where(table.c.token == token))
             connection.execute(insert(BEARER_TOKENS).values(hash=_sha256(bearer), pseudonym=pseudonym))
             connection.execute(insert(CONSENT_OUTBOX).values(token=token, revision=link.seq))
             if also is not None:
@@ -292,7 +300,9 @@ class Ledger:
         )
 
     def covered(self, purpose: Purpose, now: float) -> Mapping[str, Cover]:
-        """See contracts.ports.ConsentDirectory."""
+        """See contracts.ports.ConsentDirectory. Who asks is about to read, and that is written down first."""
+        if self._about_to_read is not None:
+            self._about_to_read(purpose)
         query = select(CONSENT_EVENTS.c.seq, CONSENT_EVENTS.c.body).join(
             VOLUNTEERS, VOLUNTEERS.c.last_event == CONSENT_EVENTS.c.seq
         )
@@ -306,6 +316,10 @@ class Ledger:
         with self._engine.connect() as connection:
             found = [records.parse(body) for body in connection.scalars(query)]
         return {record.district for record in found if isinstance(record, ConsentRecord)}
+
+    def known_district(self, code: str) -> bool:
+        """Whether there is a district with this code."""
+        return self._known_district(code)
 
     @property
     def engine(self) -> Engine:
@@ -355,6 +369,9 @@ class Ledger:
             ),
             controller=self._controller,
             withdrawal_method=f"{self._public_url}/v1/me/withdrawals",
+            recipients=records.RECIPIENTS,
+            storage_location=self._storage_location,
+            rights={article: self._public_url + prefix + page for article, page in records.RIGHT_PAGES.items()},
         )
 
     @staticmethod

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -9,6 +11,7 @@ from fastapi.openapi.utils import get_openapi
 
 from api.http_headers import API_VERSION
 from api.problems import MEDIA_TYPE, ProblemDetails
+from api.receipts import schema
 from api.schemas import DistrictFeature, DistrictFeatures
 from api.settings import Settings
 
@@ -53,10 +56,22 @@ def describe(app: FastAPI, settings: Settings) -> dict[str, Any]:
         described = model.model_json_schema(by_alias=True, ref_template="#/components/schemas/{model}")
         schemas.update(described.pop("$defs", {}))
         schemas[model.__name__] = described
+    schemas.update(_receipt_schemas())
+    for name in ("EnrolmentOut", "Me"):
+        schemas[name]["properties"]["receipt"] = {"$ref": "#/components/schemas/ConsentReceipt"}
     for path in document["paths"].values():
         for operation in path.values():
             _complete(operation)
     return document
+
+
+def _receipt_schemas() -> dict[str, Any]:
+    """The published schema of a receipt, its definitions beside it as the document wants them."""
+    found: dict[str, Any] = json.loads(re.sub(r'"#/\$defs/(\w+)"', r'"#/components/schemas/\1"', json.dumps(schema())))
+    definitions: dict[str, Any] = found.pop("$defs")
+    for name in ("$schema", "$id"):
+        del found[name]
+    return {"ConsentReceipt": found, **definitions}
 
 
 def _complete(operation: dict[str, Any]) -> None:

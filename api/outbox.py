@@ -6,15 +6,17 @@ The ledger puts a row into the outbox in the same transaction as the choice, so 
 from __future__ import annotations
 
 import logging
+from typing import Final
 
 import msgspec
 from sqlalchemy import ColumnElement, Engine, delete, select
 
 from api.records import ConsentRecord, message_of, parse
-from api.tables import BANDS, CONSENT_EVENTS, CONSENT_OUTBOX, VOLUNTEERS
-from contracts.consent import ConsentMessage
+from api.tables import BANDS, CONSENT_EVENTS, CONSENT_OUTBOX, RETIRED_BANDS, VOLUNTEERS
+from contracts.consent import ConsentMessage, ConsentState
 
 _LOG = logging.getLogger(__name__)
+_NOBODY: Final = "a" * 26
 #: A band's token and its message.
 Addressed = tuple[str, ConsentMessage]
 
@@ -53,10 +55,13 @@ class ConsentOutbox:
 
     def _messages(self, which: ColumnElement[bool], limit: int) -> list[Addressed]:
         query = (
-            select(BANDS.c.token, CONSENT_EVENTS.c.seq, CONSENT_EVENTS.c.body)
-            .join(VOLUNTEERS, VOLUNTEERS.c.pseudonym == BANDS.c.pseudonym)
-            .join(CONSENT_EVENTS, CONSENT_EVENTS.c.seq == VOLUNTEERS.c.last_event)
-            .where(which)
+            select(
+                BANDS.c.token, BANDS.c.pseudonym, CONSENT_EVENTS.c.seq, CONSENT_EVENTS.c.body, RETIRED_BANDS.c.revision
+            )
+            .outerjoin(VOLUNTEERS, VOLUNTEERS.c.pseudonym == BANDS.c.pseudonym)
+            .outerjoin(CONSENT_EVENTS, CONSENT_EVENTS.c.seq == VOLUNTEERS.c.last_event)
+            .outerjoin(RETIRED_BANDS, RETIRED_BANDS.c.token == BANDS.c.token)
+            .where(which, BANDS.c.pseudonym.is_not(None) | RETIRED_BANDS.c.token.is_not(None))
             .order_by(BANDS.c.token)
             .limit(limit)
         )
@@ -64,11 +69,19 @@ class ConsentOutbox:
             rows = connection.execute(query).all()
         found = []
         for row in rows:
+            if row.pseudonym is None:
+                found.append((row.token, left_behind(row.revision)))
+                continue
             try:
                 found.append((row.token, message_out_of(row.seq, row.body)))
             except (LookupError, msgspec.DecodeError):  # one spoilt event must not hold up others' withdrawals
                 _LOG.error("event %d of the consent ledger cannot be read: run 'wijkpols consent verify'", row.seq)
         return found
+
+
+def left_behind(revision: int) -> ConsentMessage:
+    """The message of a band whose wearer went on with another one. It names nobody: the wearer goes on."""
+    return ConsentMessage(revision=revision, state=ConsentState.WITHDRAWN, pseudonym=_NOBODY)
 
 
 def message_out_of(seq: int, body: str) -> ConsentMessage:

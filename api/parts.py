@@ -12,7 +12,11 @@ from api.accounts import Accounts
 from api.consent_publisher import ConsentPublisher
 from api.districts import Districts
 from api.ledger import Ledger
+from api.moves import Moves
 from api.notices import Notices
+from api.objections import Objections
+from api.passkeys import Passkeys
+from api.receipts import Receipts
 from api.renewals import Renewals
 from api.settings import Settings
 from api.sources import ReleaseSource
@@ -35,7 +39,11 @@ class Parts:
     settings: Settings
     accounts: Accounts
     renewals: Renewals
+    receipts: Receipts
+    moves: Moves
+    objections: Objections
     guard: Guard
+    passkeys: Passkeys
 
     def consent_changed(self) -> None:
         """Tell the publisher, where there is one, that the outbox is not empty."""

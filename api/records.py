@@ -15,6 +15,17 @@ from contracts.reading import RETENTION_DAYS, Category
 #: Consent is asked again after this many calendar months.
 CONSENT_MONTHS: Final = 6
 LAWFUL_BASIS: Final = "explicit consent: GDPR art. 6(1)(a) and 9(2)(a)"
+#: Who gets to see anything, as each record says it.
+RECIPIENTS: Final = ("the volunteer", "the public: figures of districts, with noise")
+#: Article of the GDPR -> the page, below the public address, where that right is exercised.
+RIGHT_PAGES: Final = {
+    "A7-3": "/mijn",  # withdraw
+    "A15": "/mijn/gegevens",  # see
+    "A16": "/mijn/verbeteren",  # correct
+    "A17": "/mijn",  # erase
+    "A20": "/mijn/gegevens",  # take along
+    "A21": "/mijn/bezwaar",  # object
+}
 
 Purposes = dict[Purpose, tuple[Category, ...]]
 
@@ -48,9 +59,12 @@ class ConsentRecord(
     tag_field="type",
     forbid_unknown_fields=True,
 ):
-    """One choice of one volunteer. It is never changed; the next choice is the next record."""
+    """One choice of one volunteer. It is never changed; the next choice is the next record.
 
-    schema_version: Literal["1"] = "1"
+    Version 1 said nothing of recipients, place of storage and rights; a record that follows one keeps its version.
+    """
+
+    schema_version: Literal["1", "2"] = "2"
     record_id: str
     principal_id: str  # the pseudonym
     event: Event
@@ -67,6 +81,9 @@ class ConsentRecord(
     jurisdiction: str = "NL"
     retention_days: int = RETENTION_DAYS
     withdrawal_method: str  # where to withdraw
+    recipients: tuple[str, ...] = ()
+    storage_location: str = ""  # ISO 3166 code of the country where it is kept
+    rights: dict[str, str] = {}  # article of the GDPR -> where the right is exercised
 
     @property
     def stands(self) -> bool:

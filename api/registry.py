@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import URL, Engine, create_engine, event
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.engine import ExceptionContext, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
 
 from api import schema
 from contracts.ports import Fault, UsageFault
@@ -43,6 +43,8 @@ def open_engine(url: str) -> Engine:
         raise Fault(f"the registry {shown} cannot be opened: see that it is there and can be written") from None
     if parsed.get_backend_name() == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
+    else:
+        event.listen(engine, "handle_error", _name_lost_connection)
     return engine
 
 
@@ -59,6 +61,15 @@ def _parsed(url: str) -> URL:
     if parsed.get_backend_name() not in ("sqlite", "postgresql"):
         raise UsageFault(f"the registry URL {parsed.render_as_string(hide_password=True)} is not known: {_FORMS}")
     return parsed.set(drivername="postgresql+pg8000") if parsed.drivername == "postgresql" else parsed
+
+
+def _name_lost_connection(context: ExceptionContext) -> Exception | None:
+    """pg8000 lets the socket's own error through when a server is killed: then the connection is to be thrown away."""
+    fault = context.original_exception
+    if not isinstance(fault, OSError):
+        return None
+    context.is_disconnect = True
+    return OperationalError(context.statement, None, fault, hide_parameters=True)
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

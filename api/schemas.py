@@ -9,10 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from api.notices import Language
-from api.records import Event
 from contracts.consent import Purpose
 from contracts.reading import Category, Reason
-from contracts.release import Cadence, Cell, Metric
+from contracts.release import Cadence, Cell, Metric, ProfileBlock, ReasonCount
 
 
 class Schema(BaseModel):
@@ -131,7 +130,7 @@ def cell_out(cell: Cell) -> CellOut:
     )
 
 
-def cadence_of(cell: Cell) -> Cadence:
+def cadence_of(cell: Cell | ReasonCount | ProfileBlock) -> Cadence:
     """A day is named 2026-11-21, a week 2026-W47."""
     return Cadence.WEEKLY if "W" in cell.window else Cadence.DAILY
 
@@ -160,6 +159,30 @@ class ReasonPage(Schema):
     """The reasons of one week or several, oldest first."""
 
     reasons: list[ReasonOut] = Field(description="One line per area, week and reason.")
+
+
+class ProfileBlockOut(Schema):
+    """Three hours of the day in an area's week, against the same people's mean over all blocks."""
+
+    area: str = Field(description="The area; a fixed merge of districts joins their codes by '+'.")
+    districts: list[str] = Field(description="The districts in this area.")
+    from_hour: int = Field(description="The local hour at which the block begins.", examples=[18])
+    to_hour: int = Field(description="The local hour at which it ends.", examples=[21])
+    window: str = Field(description="The ISO week.", examples=["2026-W47"])
+    start: datetime = Field(description="Begin of the week.")
+    end: datetime = Field(description="End of the week, not included.")
+    method: str = Field(description="Version of the method.")
+    status: Literal["published", "withheld"] = Field(description="Whether there is a figure.")
+    value: float | None = Field(description="Points of calm above (below) the people's own mean, -10 to 10.")
+    margin: float | None = Field(description="Half of the 95 % interval.")
+    participants: float | None = Field(description="The noisy number of volunteers.")
+    reason: str | None = Field(description="Why it is withheld.")
+
+
+class ProfilePage(Schema):
+    """The profiles of one week or several, oldest first."""
+
+    profiles: list[ProfileBlockOut] = Field(description="One line per daily area, week and block of hours.")
 
 
 class TotalPage(Schema):
@@ -251,7 +274,7 @@ class AccessOut(Schema):
     """How often a role asked a dataset for a purpose on a day."""
 
     day: str = Field(description="The day (UTC).", examples=["2026-11-21"])
-    role: str = Field(description="Who: volunteer or staff.")
+    role: str = Field(description="Who: volunteer, staff or analytics.")
     purpose: str = Field(description="The stated purpose.")
     dataset: str = Field(description="What was asked.")
     times: int = Field(description="How often.")
@@ -272,6 +295,9 @@ class Health(Schema):
 
 
 # Volunteers
+
+#: Described by the published schema, which the OpenAPI document holds as `ConsentReceipt`.
+Receipt = dict[str, Any]
 
 Choices = Annotated[
     dict[Purpose, list[Category]],
@@ -299,36 +325,6 @@ class WithdrawalIn(Schema):
     """Stop. With `erase`, what is stored is erased too."""
 
     erase: bool = Field(False, description="Whether to erase what is stored as well.")
-
-
-class NoticeOut(Schema):
-    """The text that was read."""
-
-    uri: str = Field(description="Where the text is.")
-    version: str = Field(description="Its version.")
-    sha256: str = Field(description="SHA-256 of the file.")
-    language: str = Field(description="Its language.")
-
-
-class Receipt(Schema):
-    """A consent record after ISO/IEC TS 27560: the volunteer's own copy."""
-
-    schema_version: str = Field(description="Version of this form.")
-    record_id: str = Field(description="Number of this record.")
-    principal_id: str = Field(description="The volunteer's pseudonym.")
-    event: Event = Field(description="What happened.")
-    at: datetime = Field(description="When.")
-    choices: dict[Purpose, list[Category]] = Field(description="What was said yes to.")
-    district: str = Field(description="Where the volunteer is enrolled.")
-    valid_from: datetime = Field(description="Nothing from before is covered.")
-    valid_until: datetime = Field(description="Consent ends here by itself.")
-    erase: bool = Field(description="Whether erasure was asked for.")
-    notice: NoticeOut = Field(description="The text that was read.")
-    controller: str = Field(description="Who asks for the data.")
-    lawful_basis: str = Field(description="The ground in law.")
-    jurisdiction: str = Field(description="Whose law.")
-    retention_days: int = Field(description="How long readings are kept.")
-    withdrawal_method: str = Field(description="Where to stop.")
 
 
 class EnrolmentOut(Schema):

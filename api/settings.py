@@ -40,6 +40,9 @@ class Settings(BaseSettings):
     public_url: str = Field(
         "http://127.0.0.1:8000", pattern=r"^https?://[^\s/]+$", description="Address by which people reach the pages."
     )
+    storage_location: str = Field(
+        "NL", pattern=r"^[A-Z]{2}$", description="Country where readings and registry are kept, told in each receipt."
+    )
     demo_note: str = Field("", description="Shown as a banner on each page when this is a demonstration (Dutch).")
     demo_note_en: str = Field("", description="The same in English; the Dutch text when empty.")
 

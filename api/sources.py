@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from contracts.release import Area, Budget, Cell, Metric, ReasonCount
+from contracts.release import Area, Budget, Cell, Metric, ProfileBlock, ReasonCount
+
+
+class Charge(Protocol):
+    """What one release of an area and window cost each volunteer in it."""
+
+    @property
+    def area(self) -> str:
+        """The area's code."""
+
+    @property
+    def window(self) -> str:
+        """The window's name."""
+
+    @property
+    def rho(self) -> float:
+        """The loss (zero-concentrated differential privacy)."""
 
 
 class ReleaseSource(Protocol):
@@ -30,11 +46,19 @@ class ReleaseSource(Protocol):
     ) -> list[ReasonCount]:
         """The reasons of weeks that begin in [start, end), unix seconds."""
 
+    def profiles(
+        self, *, districts: Collection[str] | None = None, start: int | None = None, end: int | None = None
+    ) -> list[ProfileBlock]:
+        """The profiles of weeks that begin in [start, end), unix seconds."""
+
     def totals(self, *, start: int | None = None, end: int | None = None) -> list[Cell]:
         """The city's figures of weeks that begin in [start, end), unix seconds."""
 
     def budget(self, now: float) -> Budget:
         """What was spent in the days before `now` (unix seconds), and the cap."""
+
+    def ledger(self) -> Sequence[Charge]:
+        """All charges, in the order in which they were made."""
 
     def plan(self) -> tuple[Area, ...]:
         """The public release plan in force."""

@@ -82,6 +82,46 @@ WEB_SESSIONS = Table(
     Column("expires_at", BigInteger, nullable=False),  # unix seconds
 )
 
+PASSKEYS = Table(
+    "passkeys",
+    METADATA,
+    Column("id", String(1400), primary_key=True),  # the credential's, base64url (1,023 bytes at most)
+    Column("pseudonym", String(26), ForeignKey("volunteers.pseudonym"), nullable=False, index=True),
+    Column("public_key", Text, nullable=False),  # COSE, base64url
+    Column("sign_count", BigInteger, nullable=False),
+    Column("made_at", BigInteger, nullable=False),  # unix seconds
+    Column("used_at", BigInteger, nullable=True),  # unix seconds
+)
+
+#: Questions put to an authenticator and not answered yet; each is good for one try.
+PASSKEY_CHALLENGES = Table(
+    "passkey_challenges",
+    METADATA,
+    Column("hash", String(64), primary_key=True),
+    Column("ceremony", String(8), nullable=False),
+    Column("pseudonym", String(26), nullable=True),
+    Column("expires_at", BigInteger, nullable=False, index=True),  # unix seconds
+)
+
+#: Bands that their wearer left for another one: told withdrawn, under nobody's name, until somebody claims them.
+RETIRED_BANDS = Table(
+    "retired_bands",
+    METADATA,
+    Column("token", String(26), ForeignKey("bands.token"), primary_key=True),
+    Column("revision", BigInteger, nullable=False),
+)
+
+OBJECTIONS = Table(
+    "objections",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("pseudonym", String(26), ForeignKey("volunteers.pseudonym"), nullable=False, index=True),
+    Column("subject", String(16), nullable=False),
+    Column("made_at", BigInteger, nullable=False),  # unix seconds
+    Column("answered_at", BigInteger, nullable=True),  # unix seconds
+    Column("answer", String(500), nullable=True),
+)
+
 #: Bands whose newest consent the broker has not acknowledged yet.
 CONSENT_OUTBOX = Table(
     "consent_outbox",

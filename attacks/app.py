@@ -13,7 +13,7 @@ import msgspec
 
 from attacks.cells import homogeneity, merges, over_totals, small_cells, withdrawal
 from attacks.city import City
-from attacks.distinguish import membership, value_change
+from attacks.distinguish import membership, profile_membership, value_change
 from attacks.published import averaging, timestamps
 from attacks.reconstruction import reconstruction
 from attacks.verdict import Verdict
@@ -24,7 +24,7 @@ from contracts.release import Cadence
 RUNS_SHORT: Final = 1_500
 RUNS_LONG: Final = 250_000
 _RUNS_MIN: Final = 1_000
-_REQUESTS: Final = {False: 108, True: 1_000}
+_REQUESTS: Final = {False: 110, True: 1_000}
 _REPEATS: Final = {False: 4, True: 20}
 _CITIES: Final = {False: 3, True: 50}
 _DRAWS: Final = {False: 100, True: 5_000}
@@ -72,6 +72,7 @@ def attack_all(*, runs: int = RUNS_SHORT, long: bool = False, url: str | None = 
     yield small_cells(_DRAWS[long])
     yield homogeneity()
     yield membership(runs)
+    yield profile_membership(runs)
     yield value_change(runs)
     yield reconstruction(Cadence.WEEKLY, 5 * _REPEATS[long])
     yield reconstruction(Cadence.DAILY, _REPEATS[long])

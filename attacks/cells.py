@@ -11,10 +11,12 @@ from typing import Final
 
 import numpy as np
 
-from analytics.mechanism import PARTICIPANTS_MIN, Draw, Noise, draw, noise, reason_noise
+from analytics.figures import blocks_of
+from analytics.mechanism import PARTICIPANTS_MIN, Draw, Noise, draw, draw_profile, noise, profile_noise, reason_noise
 from analytics.records import CENTI, Scores
 from analytics.release import Mechanism, cells_of, margin_of, release
 from analytics.release_log import AlreadyReleased, ReleaseLog, open_engine
+from analytics.sums import PROFILE_BLOCKS
 from analytics.totals import totals
 from analytics.windows import day_window, instant, week_window
 from attacks.city import DAILY, MONDAY, PEOPLE, SMALL, WEEKLY, City
@@ -32,8 +34,9 @@ _WINDOW: Final = day_window(MONDAY)
 def small_cells(draws: int) -> Verdict:
     """0, 1 and 10 people in a cell or a bin: the chance by the noise's exact distribution, the shape by drawing."""
     bin_ = noise(Cadence.WEEKLY)._replace(sigma_count=reason_noise().sigma, threshold=reason_noise().threshold)
-    measured = max(chance_published(c, n) for c in (*map(noise, Cadence), bin_) for n in (0, 1, 10))
-    if _looks(draw, draws) != 1:
+    held = (*map(noise, Cadence), bin_, profile_noise())
+    measured = max(chance_published(constants, n) for constants in held for n in (0, 1, 10))
+    if _looks(draw, draws) != 1 or _profile_looks(draws) != 1:
         measured = 1.0
     bare = max(chance_published(noise(c)._replace(threshold=PARTICIPANTS_MIN), 10) for c in Cadence)
     return judge(
@@ -62,6 +65,21 @@ def _looks(mechanism: Mechanism, draws: int) -> int:
                 cells = cells_of(mechanism(town, cadence), noise(cadence), area=_AREA, window=_WINDOW)
                 shapes |= {(c.status, c.value, c.margin, c.participants, c.reason) for c in cells}
     return len(shapes)
+
+
+def _profile_looks(draws: int) -> int:
+    """The same for the blocks of a profile."""
+    week = week_window(MONDAY)
+    return len(
+        {
+            (block.status, block.value, block.margin, block.participants, block.reason)
+            for people in (0, 1, 10)
+            for _ in range(draws)
+            for block in blocks_of(
+                draw_profile(np.full((people, len(PROFILE_BLOCKS)), 10_000, dtype=np.int64)), area=_AREA, window=week
+            )
+        }
+    )
 
 
 def homogeneity(people: int = 200) -> Verdict:

@@ -7,16 +7,30 @@ that is a threshold on a weighted sum of the four numbers, fixed before anything
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.mechanism import BOUNDS, CENTRES, Draw, draw, noise
+from analytics.mechanism import (
+    BOUNDS,
+    CENTRES,
+    REACH_PROFILE,
+    Draw,
+    ProfileDraw,
+    draw,
+    draw_profile,
+    noise,
+    profile_noise,
+)
 from analytics.records import Scores
 from analytics.release import Mechanism
+from analytics.sums import PROFILE_BLOCKS
 from attacks.verdict import Verdict, advantage, judge, slack
 from contracts.release import Cadence
+
+Floats = NDArray[np.float64]
 
 #: The others matter to nobody's advantage: noise is added to a sum. A few keep the draws quick.
 _OTHERS: Final = 3
@@ -76,13 +90,61 @@ def distinguish(mechanism: Mechanism, one: Scores, other: Scores, runs: int) -> 
     constants = noise(CADENCE)
     scale = np.array([constants.sigma_count, *[constants.sigma_sum] * 3])
     exact = [np.array([len(t), *(np.clip(t, LOWEST, HIGHEST) - CENTRES).sum(axis=0)]) for t in (one, other)]
+    return _advantage(exact, scale, lambda town: _numbers(mechanism(town, CADENCE)), (one, other), runs)
+
+
+def _advantage(
+    exact: Sequence[Floats], scale: Floats, drawn: Callable[[Scores], Floats], towns: tuple[Scores, Scores], runs: int
+) -> float:
+    """Of two towns: the exact numbers of each, the noise's scales, and how numbers are drawn of a town."""
     weights = (exact[1] - exact[0]) / scale**2
     middle = weights @ (exact[0] + exact[1]) / 2
+    says = [float(np.mean([weights @ drawn(town) > middle for _ in range(runs)])) for town in towns]
+    return says[1] - says[0]
 
-    def says_other(town: Scores) -> float:
-        return float(np.mean([weights @ _numbers(mechanism(town, CADENCE)) > middle for _ in range(runs)]))
 
-    return says_other(other) - says_other(one)
+ProfileMechanism = Callable[[Scores], ProfileDraw]
+
+
+def profile_membership(runs: int) -> Verdict:
+    """Tell from a week's profile by hours whether a volunteer, as extreme as can be in every block, is in it."""
+    constants, blocks = profile_noise(), len(PROFILE_BLOCKS)
+    others = np.zeros((_OTHERS, blocks), dtype=np.int64)
+    highest = np.full((1, blocks), REACH_PROFILE, dtype=np.int64)
+    scale = np.array([constants.sigma_count, *[constants.sigma_sum] * blocks])
+    exact = [np.zeros(1 + blocks), np.array([1.0, *[REACH_PROFILE] * blocks])]
+    best = advantage(math.sqrt(2 * constants.rho))
+    few = max(400, runs // 100)
+
+    def told(mechanism: ProfileMechanism, row: Scores, times: int) -> float:
+        def drawn(town: Scores) -> Floats:
+            found = mechanism(town)
+            return np.array([found.participants - _OTHERS, *found.sums], dtype=float)
+
+        return _advantage(exact, scale, drawn, (others, np.vstack([others, row])), times)
+
+    def unclamped(town: Scores) -> ProfileDraw:
+        quiet = draw_profile(town[:0])
+        return _added(quiet, town)
+
+    def quarter(town: Scores) -> ProfileDraw:
+        quiet = draw_profile(town[:0])
+        return _added(ProfileDraw(quiet.participants // 4, tuple(total // 4 for total in quiet.sums)), town)
+
+    return judge(
+        "membership, by hours",
+        measured=told(draw_profile, highest, runs),
+        limit=best + slack(best, runs),
+        mutants={
+            "deviations are not bounded": told(unclamped, highest * 100, few),
+            "a quarter of the noise": told(quarter, highest, few),
+        },
+    )
+
+
+def _added(noisy: ProfileDraw, town: Scores) -> ProfileDraw:
+    totals = town.sum(axis=0).tolist()
+    return ProfileDraw(noisy.participants + len(town), tuple(a + b for a, b in zip(noisy.sums, totals, strict=True)))
 
 
 def unbounded(scores: Scores, cadence: Cadence) -> Draw:
@@ -111,7 +173,7 @@ def _plus(drawn: Draw, total: NDArray[np.int64]) -> tuple[int, int, int]:
     return safe, calm, happy
 
 
-def _numbers(drawn: Draw) -> NDArray[np.float64]:
+def _numbers(drawn: Draw) -> Floats:
     return np.array([drawn.participants, *drawn.sums], dtype=float)
 
 

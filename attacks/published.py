@@ -6,7 +6,7 @@ import csv
 import hashlib
 import io
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -18,10 +18,11 @@ import numpy as np
 from analytics.mechanism import draw, noise
 from analytics.release import cells_of
 from analytics.release_log import ReleaseLog
+from api.sources import Charge
 from attacks.city import City
 from attacks.verdict import Verdict, judge
 from contracts.ports import TIMEZONE, Fault
-from contracts.release import Area, Budget, Cadence, Cell, Metric, ReasonCount, Window
+from contracts.release import Area, Budget, Cadence, Cell, Metric, ProfileBlock, ReasonCount, Window
 
 _INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d)?")
 _MEASURED: Final = ("area", "metric", "window", "method")
@@ -31,8 +32,12 @@ _FORMS: Final = (
     ("/v1/releases?district={code}", "text/csv"),
     ("/v1/releases?district={code}&format=csv&dialect=nl", "*/*"),
     ("/v1/releases?district={code}&metric=safe&limit=10000", "*/*"),
+    ("/v1/reasons?district={code}", "application/json"),
+    ("/v1/profiles?district={code}", "application/json"),
+    ("/v1/totals", "application/json"),
     ("/wijken/{code}", "text/html"),
     ("/en/wijken/{code}", "text/html"),
+    ("/stad", "text/html"),
 )
 #: Headers that may tell when something was computed.
 _CLOCK_HEADERS: Final = ("last-modified", "age", "expires")
@@ -69,6 +74,12 @@ class FreshNoise:
         """See `api.sources.ReleaseSource`."""
         return self._log.reasons(districts=districts, start=start, end=end)
 
+    def profiles(
+        self, *, districts: Collection[str] | None = None, start: int | None = None, end: int | None = None
+    ) -> list[ProfileBlock]:
+        """See `api.sources.ReleaseSource`."""
+        return self._log.profiles(districts=districts, start=start, end=end)
+
     def totals(self, *, start: int | None = None, end: int | None = None) -> list[Cell]:
         """See `api.sources.ReleaseSource`."""
         return self._log.totals(start=start, end=end)
@@ -76,6 +87,10 @@ class FreshNoise:
     def budget(self, now: float) -> Budget:
         """See `api.sources.ReleaseSource`."""
         return self._log.budget(now)
+
+    def ledger(self) -> Sequence[Charge]:
+        """See `api.sources.ReleaseSource`."""
+        return self._log.ledger()
 
     def plan(self) -> tuple[Area, ...]:
         """See `api.sources.ReleaseSource`."""
@@ -93,7 +108,7 @@ def averaging(city: City, requests: int, *, url: str | None = None) -> Verdict:
     with city.serving() as own:
         measured = _values_per_figure(url or own, requests, city.bearer)
     with city.serving(FreshNoise(city.log)) as broken:
-        caught = _values_per_figure(broken, max(18, requests // 20), city.bearer)
+        caught = _values_per_figure(broken, max(3 * len(_FORMS), requests // 20), city.bearer)
     return judge("averaging", measured=measured, limit=1, mutants={"the noise is drawn again for each request": caught})
 
 
@@ -129,7 +144,7 @@ def _values_per_figure(url: str, requests: int, bearer: str) -> int:
 
 def _figures(path: str, answer: httpx.Response) -> Iterator[tuple[str, str]]:
     kind = answer.headers["content-type"].split(";")[0]
-    if kind == "text/html":
+    if kind == "text/html" or "/releases" not in path:
         yield path, hashlib.sha256(answer.content).hexdigest()
         return
     dutch = "dialect=nl" in path
@@ -155,6 +170,8 @@ def _clock_readings(url: str) -> int:
             "/v1/budget",
             "/v1/districts",
             "/v1/reasons",
+            "/v1/profiles",
+            "/v1/totals",
         ):
             answer = _ask(http, path)
             found |= {name for name in _CLOCK_HEADERS if name in answer.headers}

@@ -16,7 +16,8 @@ import numpy as np
 
 from analytics.plan import Plan, plan
 from analytics.records import records_of
-from analytics.scores import merge, score_readings, score_reports
+from analytics.scores import score_readings, score_reports
+from analytics.sums import merge
 from analytics.windows import complete_windows, instant
 from contracts.consent import Cover, Purpose
 from contracts.district import UTRECHT

@@ -10,7 +10,7 @@ import msgspec
 from contracts.reading import Reason
 
 #: Changes when a formula or a bound changes; part of the key of every cell.
-METHOD_VERSION: Final = "2"
+METHOD_VERSION: Final = "3"
 
 Metric = Literal["safe", "calm", "happy", "safety", "happiness", "wellbeing"]
 #: Measured under differential privacy, and derived from those at no further cost.
@@ -74,6 +74,27 @@ class ReasonCount(msgspec.Struct, frozen=True, kw_only=True):
     status: Literal["published", "withheld"]
     people: float | None = None  # the noisy count
     margin: float | None = None  # half width of the 95 % interval of the noise
+
+
+class ProfileBlock(msgspec.Struct, frozen=True, kw_only=True):
+    """Three hours of the day in an area's week: how much calmer (or less) people were then than over their whole day.
+
+    All blocks of an area and week are published, or all are withheld in one shape.
+    """
+
+    area: str
+    districts: tuple[str, ...]
+    from_hour: int  # local time
+    to_hour: int
+    window: str
+    start: int
+    end: int
+    method: str
+    status: Literal["published", "withheld"]
+    value: float | None = None  # points above the same people's mean over the blocks, -10 to 10
+    margin: float | None = None  # half width of the 95 % interval, self-selection left out
+    participants: float | None = None  # the noisy count
+    reason: str | None = None
 
 
 class Budget(msgspec.Struct, frozen=True, kw_only=True):

@@ -98,8 +98,9 @@ def check(scenario: Scenario) -> None:
 
 
 def threshold(scenario: Scenario) -> float:
-    """CUSUM's threshold for one false alarm a year in all districts together."""
-    return threshold_for(scenario.districts * WINDOWS_A_YEAR[scenario.cadence])
+    """CUSUM's threshold for one false alarm a year in all districts together, with a usual figure that is learnt."""
+    windows = scenario.districts * WINDOWS_A_YEAR[scenario.cadence]
+    return threshold_for(windows, learnt_from=USUAL_WINDOWS[scenario.cadence])
 
 
 def delays(scenario: Scenario, people: Sequence[Stock]) -> Iterator[Delay]:
@@ -108,23 +109,27 @@ def delays(scenario: Scenario, people: Sequence[Stock]) -> Iterator[Delay]:
     The mechanism's noise has no seed; the volunteers' days have.
     """
     check(scenario)
-    random = np.random.default_rng(scenario.seed)
-    days = _DAYS[scenario.cadence]
-    quiet = _pools(people, scenario.minutes * days, 0, random)
-    tense = _pools(people, scenario.minutes * days, scenario.stress_minutes * days, random)
     limit = threshold(scenario)
     for affected in scenario.affected:
         found, drops = [], []
-        for _ in range(scenario.runs):
-            figures = _figures(scenario, affected, quiet, tense, random)
-            usual, after = _split(figures, scenario)
+        for drop, after in replays(scenario, affected, people):
             above = np.flatnonzero(cusum(after) > limit)
             found.append(float(above[0]) + 1 if above.size else math.inf)
-            drops.append(usual)
+            drops.append(drop)
         q1, median, q3 = np.quantile(found, (0.25, 0.5, 0.75), method="higher").tolist()
         yield Delay(
             affected, float(np.nanmean(drops)), len(found), sum(map(math.isfinite, found)), q1, median, q3
         )  # fmt: skip
+
+
+def replays(scenario: Scenario, affected: int, people: Sequence[Stock]) -> Iterator[tuple[float, Floats]]:
+    """Of each run the drop in points, and the windows after the beginning in standard errors from the usual figure."""
+    random = np.random.default_rng(scenario.seed)
+    days = _DAYS[scenario.cadence]
+    quiet = _pools(people, scenario.minutes * days, 0, random)
+    tense = _pools(people, scenario.minutes * days, scenario.stress_minutes * days, random)
+    for _ in range(scenario.runs):
+        yield _split(_figures(scenario, affected, quiet, tense, random), scenario)
 
 
 def _pools(people: Sequence[Stock], minutes: int, stress: int, random: np.random.Generator) -> Floats:

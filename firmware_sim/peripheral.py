@@ -55,6 +55,7 @@ class Peripheral:
         read: Callable[[Kind], bytes],
         hurried: bool = False,
         memory: RecordServer | None = None,
+        advertising_ms: float = ADVERTISING_MS,
         security: Security | None = None,
         address_s: float = ADDRESS_S,
     ) -> None:
@@ -69,8 +70,8 @@ class Peripheral:
                 irk=security.irk,
                 le_privacy_enabled=True,
                 le_rpa_timeout=0,  # it is changed here: Bumble would not while it advertises
-                advertising_interval_min=ADVERTISING_MS,
-                advertising_interval_max=ADVERTISING_MS,
+                advertising_interval_min=advertising_ms,
+                advertising_interval_max=advertising_ms,
                 advertising_data=profile.advertising_data(),
             ),
             host=Host(self._controller, self._controller),

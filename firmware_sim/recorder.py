@@ -17,20 +17,22 @@ class Recorder:
         self._log = log
         self._samples: Samples | None = None
         self._start = 0
+        self._told = 0  # answers before this second are stored
 
     def begin(self, samples: Samples) -> None:
         """What is measured from now on."""
         self._samples = samples
-        self._start = samples.start
+        self._start = self._told = samples.start
 
-    def second(self, tick: int) -> None:
-        """The second before `tick` has been measured."""
+    def until(self, tick: int) -> None:
+        """All before `tick` has been measured: a band with nobody to tell comes by once for each record."""
         samples = self._samples
         if samples is None:
             return
         for answer in samples.reports:
-            if answer.at == tick - 1:
+            if self._told <= answer.at < tick:
                 self._log.append(partial(record.self_report, answer))
+        self._told = tick
         if tick % RECORD_S == 0 or tick == samples.end:
             self.close(tick)
 

@@ -15,6 +15,7 @@ frames, a Current Time past the last sample, and when all is delivered the band 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from typing import Final
 
@@ -22,9 +23,10 @@ from firmware_sim import profile
 from firmware_sim.air import AirLink
 from firmware_sim.band_clock import BandClock
 from firmware_sim.frames import PART_S, SLOW_S, FrameEncoder
-from firmware_sim.peripheral import Peripheral
+from firmware_sim.peripheral import ADVERTISING_MS, Peripheral
 from firmware_sim.physiology import Source, minutes_touched
 from firmware_sim.profile import Kind
+from firmware_sim.record import RECORD_S
 from firmware_sim.record_log import RecordLog
 from firmware_sim.record_server import RecordServer
 from firmware_sim.recorder import Recorder
@@ -61,6 +63,7 @@ class Wristband:
         speed: float | None = 1.0,
         log: RecordLog | None = None,
         drift_ppm: float = 0.0,
+        advertising_ms: float = ADVERTISING_MS,
         security: Security | None = None,
         address_s: float = ADDRESS_S,
     ) -> None:
@@ -90,9 +93,11 @@ class Wristband:
             read=self._read,
             hurried=hurried,
             memory=self._server,
+            advertising_ms=advertising_ms,
             security=security,
             address_s=address_s,
         )
+        self._set_at: int | None = None  # when the clock was set, until `_play` has seen it
         self.frames_sent = 0
 
     @property
@@ -133,7 +138,7 @@ class Wristband:
         if self._speed is None:
             self._now += AFTERWARDS_S
         while log.oldest:
-            await server.wait_deleted(1.0 if self._speed is None else min(1 / self._speed, 1.0))
+            await server.wait_deleted(1.0 if self._speed is None else RECORD_S / self._speed)
             if self._speed is not None:
                 self._now = max(self._now, int(self._moment(self._speed)))
 
@@ -154,16 +159,26 @@ class Wristband:
             ahead = self._clock.ahead(part_start)
             part_end = min(((part_start + ahead) // ENCODED_S + 1) * ENCODED_S - ahead, end)
             samples = self._source.samples(part_start, part_end).shifted(ahead)
-            encoder = FrameEncoder(samples)
+            encoder: FrameEncoder | None = None
             if self._recorder is not None:
                 self._recorder.begin(samples)
-            for tick in range(part_start + 1, part_end + 1):
+            tick = part_start
+            while tick < part_end:
+                before = tick
+                alone = self._recorder is not None and not self.peripheral.personal_subscriptions
+                # With nobody to tell, the next moment of interest is the record's end.
+                tick = min(tick + RECORD_S - (tick + ahead) % RECORD_S, part_end) if alone else tick + 1
                 await self._reach(tick)
+                set_at, self._set_at = self._set_at, None
                 if self._clock.ahead(tick - 1) != ahead:  # it was set, or has drifted by a second: begin anew
-                    part_start = tick - 1
+                    part_start = tick - 1 if set_at is None else max(before, min(set_at, tick - 1))
                     if self._recorder is not None:
                         self._recorder.close(part_start + ahead)
                     break
+                if alone:
+                    self._measured(tick + ahead)
+                    continue
+                encoder = encoder or FrameEncoder(samples)
                 await self._send(encoder, tick + ahead, final=tick == end)
             else:
                 part_start = part_end
@@ -201,11 +216,15 @@ class Wristband:
             if kind is Kind.TEMPERATURE:
                 self._temperature = value
             self._notify(kind, value)
-        if self._recorder is not None:
-            self._recorder.second(tick)
+        self._measured(tick)
         while self._answers and await self.peripheral.indicate(Kind.SELF_REPORT, self._answers[0]):
             self._answers.popleft()
             self.frames_sent += 1
+
+    def _measured(self, tick: int) -> None:
+        """All before this second of the band's own clock."""
+        if self._recorder is not None:
+            self._recorder.until(tick)
         self._drain_battery()
 
     def _notify(self, kind: Kind, value: bytes) -> None:
@@ -231,8 +250,10 @@ class Wristband:
 
     def _set_clock(self, to: float) -> None:
         """The gateway writes the time. What was measured so far belongs to the clock as it was."""
-        shown = self._clock.shows(self._now)
+        moment = self._moment(self._speed)
+        self._set_at = math.floor(moment)
+        shown = self._clock.shows(self._set_at)
         if self._recorder is not None and self._log is not None:
             self._recorder.close(shown)
             self._log.clock_set(shown=shown, to=int(to))
-        self._clock.set(min(self._moment(self._speed), self._now + 1), to)
+        self._clock.set(moment, to)

@@ -24,9 +24,10 @@ from ingest.duckdb_store import DuckDBStore
 from ingest.erasure import Erasures
 from ingest.influx_store import InfluxStore
 from ingest.rejects import RejectLog
+from ingest.sessions import Sessions
 from ingest.settings import IngestSettings
 from ingest.store_url import parse_store_url
-from ingest.subscriber import ReadingsSubscriber
+from ingest.subscriber import LeavingSubscriber, ReadingsSubscriber
 from ingest.workers import WORKERS_MAX, Stop, run_processes, worker_names
 from ingest.writer import Counters, Writer
 
@@ -62,9 +63,11 @@ class Ingest:
         rejects: Path,
         clock: Clock | None = None,
         name: str = "ingest-1",
+        given_up: bool = False,
     ) -> None:
         """`rejects` is the SQLite file of what was not kept; `name` is unique among the workers of a broker.
 
+        With `given_up` it takes only what waits in the session of this name, which ends with the block.
         Raises UsageFault for a broker's URL or a name, Fault for a file, that cannot be used.
         """
         if not valid_gateway_name(name):
@@ -78,7 +81,7 @@ class Ingest:
         self._erasures = Erasures(
             store=store, notes=rejects, tell=self._feed.tell, covered=self._covered, clock=self._clock
         )
-        self._subscriber = ReadingsSubscriber(address, name)
+        self._subscriber = (LeavingSubscriber if given_up else ReadingsSubscriber)(address, name)
         self._writer = Writer(
             subscriber=self._subscriber,
             feed=self._feed,
@@ -120,6 +123,10 @@ class Ingest:
     def is_ready(self) -> bool:
         """Whether all retained consents are read and the subscription stands; looks for a moment."""
         return self._feed.passed(self._feed.barrier(), _POLL_S) and self._subscriber.wait_granted(_POLL_S)
+
+    def is_empty(self) -> bool:
+        """Whether all is stored that waited in a session that is given up."""
+        return isinstance(self._subscriber, LeavingSubscriber) and self._subscriber.is_empty()
 
     def check(self) -> None:
         """Raise Fault when the broker refuses us, or the writer has died."""
@@ -183,12 +190,35 @@ def _run(settings: IngestSettings, workers: int) -> int:
     names = worker_names(settings.ingest_name, workers)
     os.umask(0o077)  # what is stored is about persons: for the eyes of this user alone
     BrokerAddress.parse(settings.broker_url)  # what cannot be used is said once, not by each worker
+    if not _leave(names, settings):
+        return 0
     one_process = isinstance(parse_store_url(settings.store_url), Path)  # that has the file, for all its threads
     if workers == 1 or one_process:
         _work(names, settings, Stop())
     else:
         run_processes(names, partial(_work_alone, settings))
     return 0
+
+
+def _leave(names: Sequence[str], settings: IngestSettings) -> bool:
+    """Empty the sessions of names that are no longer used, before the workers begin. False: told to end meanwhile."""
+    with contextlib.closing(Sessions(settings.ingest_rejects)) as sessions:
+        given_up = sessions.begin(names)
+        if not given_up:
+            return True
+        stop = Stop()
+        with contextlib.closing(open_store(settings.store_url)) as store:
+            for name in given_up:
+                with Ingest(
+                    store=store, broker=settings.broker_url, rejects=settings.ingest_rejects, name=name, given_up=True
+                ) as leaving:
+                    while not leaving.is_empty():
+                        leaving.check()
+                        if stop.wait():
+                            return False
+                sessions.end(name)
+                sys.stdout.write(f"{name}: no longer used; the readings that waited for it are stored\n")
+    return True
 
 
 def _work_alone(settings: IngestSettings, name: str, stop: Stop) -> None:

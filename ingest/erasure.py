@@ -14,7 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from contracts.ports import Clock, Holdings, ReadingStore, StoreUnavailable
 from contracts.wire import Erasure, encode, erasure_topic
@@ -114,14 +114,18 @@ class Erasures:
     def _noted(self, person: str, withdrawal: Withdrawal) -> tuple[Holdings, bool]:
         """What this erasure takes away, counted before it is gone, and whether that was told."""
         key = (person, withdrawal.revision)
-        row = self._notes.execute(
+        row = self._note_of(key)
+        if row is None:
+            held = self._store.holdings(withdrawal.pseudonym)
+            with self._notes:  # another worker may have been first: its count is kept
+                self._notes.execute(
+                    "INSERT OR IGNORE INTO erasures (person, revision, readings, reports) VALUES (?, ?, ?, ?)",
+                    (*key, *held),
+                )
+            row = self._note_of(key)
+        return Holdings(row[0], row[1]), bool(row[2])
+
+    def _note_of(self, key: tuple[str, int]) -> Any:
+        return self._notes.execute(
             "SELECT readings, reports, told FROM erasures WHERE person = ? AND revision = ?", key
         ).fetchone()
-        if row is not None:
-            return Holdings(row[0], row[1]), bool(row[2])
-        held = self._store.holdings(withdrawal.pseudonym)
-        with self._notes:
-            self._notes.execute(
-                "INSERT INTO erasures (person, revision, readings, reports) VALUES (?, ?, ?, ?)", (*key, *held)
-            )
-        return held, False

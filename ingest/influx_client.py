@@ -8,21 +8,26 @@ data without a word when the server is down. No error text holds the login or a 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode
 
 import urllib3
 from influxdb_client._sync.api_client import ApiClient
 from influxdb_client.client.influxdb_client import InfluxDBClient
 from influxdb_client.client.write_api import SYNCHRONOUS
+from influxdb_client.domain.bucket_retention_rules import BucketRetentionRules
 from influxdb_client.domain.write_precision import WritePrecision
 from influxdb_client.rest import ApiException
 
 from contracts.ports import StoreUnavailable
 
 TIMEOUT_MS: Final = (5_000, 60_000)  # to connect, to read
+#: From and until, of a deletion: all that a minute of ours can be.
+_ALL_TIME: Final = ("1970-01-01T00:00:00Z", "2200-01-01T00:00:00Z")
 _STREAM_BYTES: Final = 1 << 16
+
+T = TypeVar("T")
 
 
 class InfluxAddress(NamedTuple):
@@ -64,6 +69,8 @@ class InfluxClient:
     def __init__(self, address: InfluxAddress, *, policy: str) -> None:
         self.address = address
         self.policy = policy
+        self.bucket = f"{address.database}/{policy}"  # by this name InfluxQL of 2.x finds the database and the policy
+        self.org = address.org  # of 2.x, a name or an id; 1.x has none
         self._major = 1
         self._client: Any = self._build()
         self._writer: Any = self._client.write_api(write_options=SYNCHRONOUS)
@@ -86,17 +93,11 @@ class InfluxClient:
 
     def write(self, lines: bytes) -> None:
         """Line protocol with times in seconds; durable when it returns. Raises InfluxAnswer, StoreUnavailable."""
-        try:
-            self._writer.write(
-                bucket=f"{self.address.database}/{self.policy}",
-                org=self.address.org or "-",
-                record=lines,
-                write_precision=WritePrecision.S,
+        self._told(
+            lambda: self._writer.write(
+                bucket=self.bucket, org=self.org or "-", record=lines, write_precision=WritePrecision.S
             )
-        except ApiException as fault:
-            raise self._answer(fault) from None
-        except (urllib3.exceptions.HTTPError, OSError) as fault:
-            raise self._unavailable(fault) from None
+        )
 
     def query(self, text: str, **parameters: str) -> list[dict[str, Any]]:
         """The series of one InfluxQL statement. Raises InfluxAnswer, StoreUnavailable."""
@@ -123,13 +124,26 @@ class InfluxClient:
         finally:
             response.close()  # a reader that leaves early must not hand a half-read connection back to the pool
 
-    def call(self, method: str, path: str, query: Mapping[str, str], body: object = None) -> Any:
-        """JSON in, JSON out, on the server's own API. Raises InfluxAnswer, StoreUnavailable."""
-        response = self._call(method, path, query, {"Content-Type": "application/json"}, body=body)
-        try:
-            return json.loads(response.data or b"null")
-        except (urllib3.exceptions.HTTPError, OSError, ValueError) as fault:
-            raise self._unavailable(fault) from None
+    def organizations(self) -> list[str]:
+        """2.x: the ids of the organisations that this token sees, of the one with the address's name if it has one."""
+        named = {"org": self.address.org} if self.address.org else {}
+        return [found.id for found in self._told(lambda: self._client.organizations_api().find_organizations(**named))]
+
+    def bucket_retention(self, org: str, name: str) -> int | None:
+        """2.x: the seconds that a bucket keeps its points, 0 for ever, None when there is no such bucket."""
+        found = self._told(lambda: self._client.buckets_api().find_buckets(org_id=org, name=name)).buckets
+        return min((rule.every_seconds for rule in found[0].retention_rules), default=0) if found else None
+
+    def create_bucket(self, org: str, name: str, *, retention_s: int, shard_s: int) -> None:
+        """2.x: make a bucket."""
+        rule = BucketRetentionRules(  # type: ignore[no-untyped-call]
+            type="expire", every_seconds=retention_s, shard_group_duration_seconds=shard_s
+        )
+        self._told(lambda: self._client.buckets_api().create_bucket(bucket_name=name, org=org, retention_rules=rule))
+
+    def delete(self, org: str, bucket: str, predicate: str) -> None:
+        """2.x: delete over all time what a predicate names. Raises InfluxAnswer, StoreUnavailable, as all these do."""
+        self._told(lambda: self._client.delete_api().delete(*_ALL_TIME, predicate, bucket=bucket, org=org))
 
     def close(self) -> None:
         """Let go of the connections. Repeatable."""
@@ -159,7 +173,6 @@ class InfluxClient:
         headers: Mapping[str, str],
         *,
         fields: dict[str, str] | None = None,
-        body: object = None,
     ) -> urllib3.HTTPResponse:
         api = self._client.api_client
         url = f"{self.address.base}{quote(path)}" + (f"?{urlencode(query)}" if query else "")
@@ -169,7 +182,6 @@ class InfluxClient:
                 url,
                 headers={**api.default_headers, **headers},
                 post_params=fields,
-                body=body,
                 _preload_content=False,
             )
         except ApiException as fault:
@@ -177,6 +189,15 @@ class InfluxClient:
         except (urllib3.exceptions.HTTPError, OSError) as fault:
             raise self._unavailable(fault) from None
         return response
+
+    def _told(self, ask: Callable[[], T]) -> T:
+        """What the client's own API gives, its exceptions made ours."""
+        try:
+            return ask()
+        except ApiException as fault:
+            raise self._answer(fault) from None
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as fault:  # ValueError: no answer of that API
+            raise self._unavailable(fault) from None
 
     def _answer(self, fault: ApiException) -> Exception:
         if not fault.status:

@@ -1,7 +1,8 @@
 """What differs between InfluxDB's versions: how the database with its retention is made, and how one person is erased.
 
-Writing and InfluxQL are the same in all of them. Run against 1.6.7 (Debian's) by the tests; the requests for 2.x
-follow its published API and have not met a real server here. 3 is refused: it cannot erase one person.
+Writing and InfluxQL are the same in all of them. Run against 1.6.7 (Debian's) by the tests. The requests to 2.x are
+those of influxdb-client, which is generated from its published API; they have not met a real server here. 3 is refused:
+it cannot erase one person.
 """
 
 from __future__ import annotations
@@ -98,42 +99,29 @@ class InfluxServer2:
 
     def __init__(self, client: InfluxClient) -> None:
         self._client = client
-        self._bucket = f"{client.address.database}/{POLICY}"  # the name by which InfluxQL finds db and policy
 
     def prepare(self) -> None:
         """The organisation, and a bucket in it."""
+        client = self._client
         try:
-            org = self._org()
-            buckets = self._client.call("GET", "/api/v2/buckets", {"orgID": org, "name": self._bucket})["buckets"]
-            if not buckets:
-                rule = {"type": "expire", "everySeconds": _RETENTION_S, "shardGroupDurationSeconds": 86_400}
-                wanted = {"orgID": org, "name": self._bucket, "retentionRules": [rule]}
-                buckets = [self._client.call("POST", "/api/v2/buckets", {}, wanted)]
-            rules = buckets[0].get("retentionRules", ())
+            found = client.organizations()
+            if len(found) != 1:
+                raise UsageFault(
+                    "name the organisation in the store's URL: influxdb://:TOKEN@HOST:8086/DATABASE?org=NAME"
+                )
+            client.org = found[0]
+            kept = client.bucket_retention(client.org, client.bucket)
+            if kept is None:
+                client.create_bucket(client.org, client.bucket, retention_s=_RETENTION_S, shard_s=86_400)
+                kept = client.bucket_retention(client.org, client.bucket)
         except InfluxAnswer as answer:
             # 404 on a search by name means that there is none that this token may see.
-            raise _not_prepared(self._client, answer) from None
-        _check_retention(self._client, min((int(rule["everySeconds"]) for rule in rules), default=0))
+            raise _not_prepared(client, answer) from None
+        _check_retention(client, kept)
 
     def erase(self, pseudonym: str) -> None:
         """Delete by predicate over all time."""
-        self._client.call(
-            "POST",
-            "/api/v2/delete",
-            {"orgID": self._org(), "bucket": self._bucket},
-            {
-                "start": "1970-01-01T00:00:00Z",
-                "stop": "2200-01-01T00:00:00Z",
-                "predicate": f'pseudonym="{pseudonym}"',
-            },
-        )
-
-    def _org(self) -> str:
-        name = self._client.address.org
-        orgs = self._client.call("GET", "/api/v2/orgs", {"org": name} if name else {})["orgs"]
-        if len(orgs) != 1:
-            raise UsageFault("name the organisation in the store's URL: influxdb://:TOKEN@HOST:8086/DATABASE?org=NAME")
-        return str(orgs[0]["id"])
+        self._client.delete(self._client.org, self._client.bucket, f'pseudonym="{pseudonym}"')
 
 
 def _check_retention(client: InfluxClient, seconds: int | None) -> None:

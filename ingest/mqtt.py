@@ -15,6 +15,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from contracts.broker_url import BrokerAddress
 from contracts.ports import Fault
+from ingest.buffered import BufferedClient
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ class Link:
         self._on_up, self._on_down = on_up, on_down
         self._told = "no answer yet"
         self.refusal: str | None = None  # why the broker does not let us in, when it said so
-        self.client = paho.Client(
+        self.client = BufferedClient(
             CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv5, manual_ack=manual_ack
         )
         self.client.reconnect_delay_set(1, RECONNECT_S_MAX)
@@ -72,9 +73,12 @@ class Link:
         )
         self.client.loop_start()
 
-    def stop(self) -> None:
-        """Disconnect; the network thread has ended when this returns. The broker keeps the session."""
-        self.client.disconnect()
+    def stop(self, *, end_session: bool = False) -> None:
+        """Disconnect; the network thread has ended when this returns. The broker keeps the session, or ends it."""
+        properties = Properties(PacketTypes.DISCONNECT)  # type: ignore[no-untyped-call]
+        if end_session:
+            properties.SessionExpiryInterval = 0
+        self.client.disconnect(properties=properties)
         self.client.loop_stop()
 
     def check(self) -> None:

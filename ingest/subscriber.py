@@ -17,6 +17,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from contracts.broker_url import BrokerAddress
 from contracts.wire import READINGS_FILTER
+from ingest.consent_feed import marker_topic
 from ingest.mqtt import Link, topic_of
 
 SHARED_FILTER: Final = f"$share/ingest/{READINGS_FILTER}"
@@ -126,3 +127,56 @@ class ReadingsSubscriber:
             except queue.Full:
                 continue  # the store is down, and the broker has sent again: no more is read until there is room
             return
+
+
+class LeavingSubscriber(ReadingsSubscriber):
+    """The client of a session that is given up: takes what waits in it and no more, and ends it with `stop`.
+
+    That it is empty is proven by a marker to itself: a broker keeps the order of what it sends to one client, so what
+    had been queued before comes first.
+    """
+
+    def __init__(self, address: BrokerAddress, client_id: str) -> None:
+        super().__init__(address, client_id)
+        self._marker = marker_topic(client_id)
+        self._unacknowledged = 0  # guarded by the lock, as is the next
+        self._all_came = False
+
+    def is_empty(self) -> bool:
+        """Whether all that waited was acknowledged."""
+        with self._connection_lock:
+            return self._all_came and not self._unacknowledged
+
+    def acknowledge(self, deliveries: list[Delivery]) -> None:
+        """As a worker does."""
+        super().acknowledge(deliveries)
+        with self._connection_lock:
+            self._unacknowledged -= sum(delivery.connection == self._connection for delivery in deliveries)
+
+    def stop(self) -> None:
+        """Disconnect, and end the session if nothing is left in it."""
+        self._stopping.set()
+        self._link.stop(end_session=self.is_empty())
+
+    def _up(self) -> None:
+        self._link.client.unsubscribe(SHARED_FILTER)
+        self._link.client.subscribe(self._marker, qos=1)
+
+    def _down(self) -> None:
+        super()._down()
+        with self._connection_lock:
+            self._unacknowledged, self._all_came = 0, False
+
+    def _subscribed(self, client: paho.Client, data: Any, mid: int, codes: list[ReasonCode], props: Any) -> None:
+        super()._subscribed(client, data, mid, codes, props)
+        client.publish(self._marker, b"last", qos=1)
+
+    def _message(self, client: paho.Client, data: Any, message: paho.MQTTMessage) -> None:
+        if topic_of(message) == self._marker:
+            with self._connection_lock:
+                self._all_came = True
+            client.ack(message.mid, message.qos)
+            return
+        with self._connection_lock:
+            self._unacknowledged += 1
+        super()._message(client, data, message)

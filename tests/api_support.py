@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import threading
 from collections.abc import Collection, Iterator
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from analytics.budget import Entry
 from api.app import Registry, listen, server
 from api.settings import Settings
 from contracts.consent import Purpose
 from contracts.ports import TIMEZONE, Holdings, StoredReading, StoredReport
-from contracts.reading import Category, Reading, SelfReport
-from contracts.release import DERIVED, METHOD_VERSION, WITHHELD_REASON, Area, Budget, Cadence, Cell, Metric, ReasonCount
+from contracts.reading import Category, Reading, Reason, SelfReport
+from contracts.release import (
+    DERIVED,
+    METHOD_VERSION,
+    WITHHELD_REASON,
+    Area,
+    Budget,
+    Cadence,
+    Cell,
+    Metric,
+    ProfileBlock,
+    ReasonCount,
+)
 from tests.registrykit.databases import url_of
 
 #: Monday 23 November 2026, 09:00 in Utrecht.
@@ -43,6 +56,8 @@ class MemoryReleases:
         self.spent = spent
         self.counted: list[ReasonCount] = []
         self.summed: list[Cell] = []
+        self.by_hour: list[ProfileBlock] = []
+        self.charged: list[Entry] = []
 
     def cells(
         self,
@@ -66,13 +81,12 @@ class MemoryReleases:
     def reasons(
         self, *, districts: Collection[str] | None = None, start: int | None = None, end: int | None = None
     ) -> list[ReasonCount]:
-        return [
-            r
-            for r in self.counted
-            if (districts is None or set(districts) & set(r.districts))
-            and (start is None or r.start >= start)
-            and (end is None or r.start < end)
-        ]
+        return [r for r in self.counted if _asked(r, districts, start, end)]
+
+    def profiles(
+        self, *, districts: Collection[str] | None = None, start: int | None = None, end: int | None = None
+    ) -> list[ProfileBlock]:
+        return [b for b in self.by_hour if _asked(b, districts, start, end)]
 
     def totals(self, *, start: int | None = None, end: int | None = None) -> list[Cell]:
         return [c for c in self.summed if (start is None or c.start >= start) and (end is None or c.start < end)]
@@ -81,8 +95,21 @@ class MemoryReleases:
         assert now > 0
         return Budget(rho_spent=self.spent, rho_cap=1.5)
 
+    def ledger(self) -> list[Entry]:
+        return self.charged
+
     def plan(self) -> tuple[Area, ...]:
         return self.areas
+
+
+def _asked(
+    figure: ReasonCount | ProfileBlock, districts: Collection[str] | None, start: int | None, end: int | None
+) -> bool:
+    return (
+        (districts is None or bool(set(districts) & set(figure.districts)))
+        and (start is None or figure.start >= start)
+        and (end is None or figure.start < end)
+    )
 
 
 class MemoryStore:
@@ -151,7 +178,47 @@ def utrecht() -> MemoryReleases:
             withheld = area.code == "WK034408" or (number == 0 and offset in (5, 6, 12))
             margin = 3.1 + number % 4 * 1.7
             cells += [cell(area, m, day, None if withheld else v, margin) for m, v in values.items()]  # type: ignore[arg-type]
-    return MemoryReleases(cells, plan)
+    source = MemoryReleases(cells, plan)
+    source.counted, source.by_hour, source.summed = _weeks(plan)
+    return source
+
+
+def _weeks(plan: tuple[Area, ...]) -> tuple[list[ReasonCount], list[ProfileBlock], list[Cell]]:
+    """Two weeks of reasons (a third of them published), of profiles of daily areas (all but the first), of the city."""
+    reasons, profiles, totals = [], [], []
+    city = Area(code="city", districts=("WK034401", "WK034403", "WK034404", "WK034405"), cadence=Cadence.WEEKLY)
+    for week, monday in enumerate((date(2026, 11, 9), date(2026, 11, 16))):
+        shared = {
+            "window": f"2026-W{46 + week}",
+            "start": midnight(monday),
+            "end": midnight(monday + timedelta(days=7)),
+            "method": METHOD_VERSION,
+        }
+        for number, area in enumerate(plan):
+            of = {"area": area.code, "districts": area.districts, **shared}
+            for index, reason in enumerate(Reason):
+                told = (number + index) % 3 == 0 and area.code != "WK034408"
+                people, margin = (35.0 + 7 * index + week, 9.8) if told else (None, None)
+                status = "published" if told else "withheld"
+                reasons.append(ReasonCount(reason=reason, status=status, people=people, margin=margin, **of))
+            if area.cadence is Cadence.DAILY:
+                profiles += [_block(of, hour, number > 0, 1.4 * (15 - hour) + week) for hour in (9, 12, 15, 18, 21)]
+        values = {"safe": 71.2, "calm": 50.6, "happy": 70.1, "safety": 65.0, "happiness": 70.1, "wellbeing": 67.5}
+        totals += [cell(city, m, monday, v + week, 1.9, 512.0) for m, v in values.items()]  # type: ignore[arg-type]
+    return reasons, profiles, totals
+
+
+def _block(of: dict[str, object], hour: int, told: bool, value: float) -> ProfileBlock:
+    return ProfileBlock(
+        from_hour=hour,
+        to_hour=hour + 3,
+        status="published" if told else "withheld",
+        value=max(-10.0, min(10.0, value)) if told else None,
+        margin=2.6 if told else None,
+        participants=96.0 if told else None,
+        reason=None if told else WITHHELD_REASON,
+        **of,  # type: ignore[arg-type]
+    )
 
 
 def settings_for(folder: Path, **given: object) -> Settings:
@@ -171,9 +238,9 @@ def registry_for(folder: Path, *, clock: ManualClock | None = None, **given: obj
 
 
 @contextlib.contextmanager
-def serving(app: object) -> Iterator[str]:
+def serving(app: object, bound: socket.socket | None = None) -> Iterator[str]:
     """A real server in a thread; yields its address."""
-    bound = listen("127.0.0.1", 0)
+    bound = bound or listen("127.0.0.1", 0)
     uvicorn_server = server(app)  # type: ignore[arg-type]
     thread = threading.Thread(target=uvicorn_server.run, kwargs={"sockets": [bound]}, daemon=True)
     thread.start()

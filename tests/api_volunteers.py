@@ -11,7 +11,7 @@ import httpx
 from api.accounts import Accounts, Cost
 from api.app import create_app
 from api.consent_publisher import ConsentPublisher
-from contracts.ports import Holdings, StoredReading, StoredReport
+from contracts.ports import Holdings, ReadingStore, StoredReading, StoredReport
 from contracts.reading import Reading, SelfReport
 from tests.api_support import NOW, ManualClock, MemoryReleases, registry_for, settings_for, utrecht
 
@@ -54,9 +54,16 @@ class Person(NamedTuple):
 class Town:
     """The parts of a running API, with cheap hashes."""
 
-    def __init__(self, folder: Path, *, publisher: ConsentPublisher | None = None, https: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        publisher: ConsentPublisher | None = None,
+        own_data: ReadingStore | None = None,
+        **settings: str,
+    ) -> None:
         self.clock = ManualClock()
-        self.settings = settings_for(folder, **({"public_url": "https://wijkpols.example"} if https else {}))
+        self.settings = settings_for(folder, **settings)
         self.registry = registry_for(folder, clock=self.clock)
         self.releases: MemoryReleases = utrecht()
         self.store = PeopleStore()
@@ -67,7 +74,7 @@ class Town:
             districts=self.registry.districts,
             access_log=self.registry.access_log,
             publisher=publisher,
-            own_data=self.store,  # type: ignore[arg-type]
+            own_data=own_data or self.store,  # type: ignore[arg-type]
             clock=self.clock,
             settings=self.settings,
             notices=self.registry.notices,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Final, get_args
 
 from fastapi import APIRouter, Query
 from starlette.exceptions import HTTPException
@@ -11,15 +11,19 @@ from starlette.responses import FileResponse, Response
 
 from api.notices import LANGUAGES, Language
 from api.pages.charts import draw_course
+from api.pages.evidence import CODE, COMMANDS, PEOPLE, TOLD, code_of
 from api.pages.figures import PARTS, SHOWN, course, newest_figures, safety_weights
 from api.pages.maps import draw
-from api.pages.render import STYLESHEET, base_of, page
+from api.pages.render import SCRIPT, STYLESHEET, base_of, page
+from api.pages.weeks import newest_hours, newest_reasons
 from api.parts import Parts, PartsOf
 from api.transparency import transparency
 from contracts.reading import Reason
 from contracts.release import MEASURED, Area, Metric
 
 router = APIRouter(include_in_schema=False)
+#: How far back the city's weeks are shown, in seconds.
+_CITY_S: Final = 53 * 7 * 86_400
 MetricQuery = Annotated[str, Query(max_length=20)]
 
 
@@ -27,6 +31,21 @@ MetricQuery = Annotated[str, Query(max_length=20)]
 def get_stylesheet() -> Response:
     """The one stylesheet."""
     return FileResponse(STYLESHEET, media_type="text/css", headers={"Cache-Control": "public, max-age=3600"})
+
+
+@router.get("/uitleg/code/{module}")
+def get_code(module: str) -> Response:
+    """The code of a formula, as it runs here."""
+    text = code_of(module)
+    if text is None:
+        raise HTTPException(404)
+    return Response(text, media_type="text/plain; charset=utf-8", headers={"Cache-Control": "public, max-age=3600"})
+
+
+@router.get("/passkey.js")
+def get_script() -> Response:
+    """The one script, for passkeys; no page of the citizens asks for it."""
+    return FileResponse(SCRIPT, media_type="text/javascript", headers={"Cache-Control": "public, max-age=3600"})
 
 
 @router.get("/robots.txt")
@@ -77,6 +96,7 @@ def district(parts: Parts, language: Language, code: str) -> Response:
     weights = None
     if safe and calm and safe.window == calm.window and safe.value is not None and calm.value is not None:
         weights = safety_weights(safe.value, calm.value)
+    hours_of, hour_rows = newest_hours(parts.releases, code, now=parts.clock.now())
     return page(
         "district.html",
         language=language,
@@ -90,6 +110,43 @@ def district(parts: Parts, language: Language, code: str) -> Response:
         part_names=PARTS,
         weights=weights,
         reasons=list(Reason),
+        reason_rows=newest_reasons(parts.releases, code, now=parts.clock.now()),
+        hours_of=hours_of,
+        hour_rows=hour_rows,
+    )
+
+
+def city(parts: Parts, language: Language) -> Response:
+    """The city's weeks, and which districts are in the newest."""
+    cells = parts.releases.totals(start=int(parts.clock.now()) - _CITY_S)
+    courses = [(metric, run, draw_course(run)) for metric in SHOWN if (run := course(cells, metric))]
+    weeks = list(zip(*(run for _, run, _ in courses), strict=True)) if courses else []
+    names = {d.code: d.name for d in parts.districts.all()}
+    inside = set(weeks[-1][0].districts) if weeks else set()
+    return page(
+        "city.html",
+        language=language,
+        path="/stad",
+        settings=parts.settings,
+        courses=courses,
+        weeks=weeks,
+        included=[names.get(code, code) for code in sorted(inside)],
+        left_out=[name for code, name in sorted(names.items()) if code not in inside],
+    )
+
+
+def explain(parts: Parts, language: Language) -> Response:
+    """How good each figure is, where it fails, and the way to its formula, code and evidence."""
+    return page(
+        "explain.html",
+        language=language,
+        path="/uitleg",
+        settings=parts.settings,
+        code=CODE,
+        commands=COMMANDS,
+        told=TOLD,
+        people=PEOPLE,
+        shown=SHOWN,
     )
 
 
@@ -125,6 +182,12 @@ def _add_pages(language: Language) -> None:
     def get_district(parts: PartsOf, code: str) -> Response:
         return district(parts, language, code)
 
+    def get_city(parts: PartsOf) -> Response:
+        return city(parts, language)
+
+    def get_explain(parts: PartsOf) -> Response:
+        return explain(parts, language)
+
     def get_notice(parts: PartsOf) -> Response:
         return notice(parts, language)
 
@@ -132,6 +195,8 @@ def _add_pages(language: Language) -> None:
         base or "/": get_home,
         f"{base}/wijken": get_districts,
         f"{base}/wijken/{{code}}": get_district,
+        f"{base}/stad": get_city,
+        f"{base}/uitleg": get_explain,
         f"{base}/toestemming": get_notice,
     }
     for path, endpoint in pages.items():

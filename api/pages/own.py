@@ -12,14 +12,13 @@ from typing import Final, Literal, NamedTuple
 from api.pages.charts import HIGH, WIDE
 from api.pages.words import local_day
 from contracts.ports import StoredReading, StoredReport
-from contracts.release import Cell
 
 _HOUR_S: Final = 3600
 _DAYS_SHOWN: Final = 7
 #: The heart rates between which the chart is drawn, always the same, beats/min.
 HR_LOW, HR_HIGH = 40.0, 160.0
 #: What somebody must have in a window to count in it (docs/explanation/method.md, the rule of a window).
-_MINUTES_MIN: Final = 30
+MINUTES_MIN: Final = 30
 
 
 class Hour(NamedTuple):
@@ -61,21 +60,6 @@ def draw_own(readings: Sequence[StoredReading], reports: Sequence[StoredReport])
     """Draw somebody's last seven days of heart rate, and all answers that are kept."""
     hours = _hours(readings)
     return OwnCharts(hours=hours, lines=_lines(hours), marks=_marks(reports), days=_days(readings, reports))
-
-
-def windows_of(cells: Sequence[Cell], readings: Sequence[StoredReading], reports: Sequence[StoredReport]) -> list[Cell]:
-    """The windows in which somebody probably counted: enough minutes, one answer, most minutes in that area.
-
-    Only analytics knows for certain; it counts still minutes, and tells nobody. Made of the volunteer's own rows and of
-    public figures, so that it tells nothing of anybody else.
-    """
-    found = []
-    for cell in cells:
-        heard = Counter(r.district for r in readings if cell.start <= r.reading.minute < cell.end)
-        answered = any(cell.start <= r.report.at < cell.end for r in reports)
-        if answered and heard.total() >= _MINUTES_MIN and heard.most_common(1)[0][0] in cell.districts:
-            found.append(cell)
-    return found
 
 
 def _hours(readings: Sequence[StoredReading]) -> tuple[Hour, ...]:

@@ -17,6 +17,7 @@ from api.pages.words import Words
 from api.settings import Settings
 
 STYLESHEET: Final = Path(__file__).parent / "style.css"
+SCRIPT: Final = Path(__file__).parent / "passkey.js"
 #: Released figures do not change; a minute of keeping a page spares the server.
 _CACHE: Final = "public, max-age=60"
 

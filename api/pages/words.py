@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from api.notices import Language
 from api.schemas import cadence_of
 from contracts.ports import TIMEZONE
-from contracts.release import Cadence, Cell
+from contracts.release import Cadence, Cell, ProfileBlock, ReasonCount
 
 
 @cache
@@ -33,10 +33,18 @@ class Words:
         text = self._texts[key]
         return text.format(**places) if places else text
 
+    def known(self, key: str, otherwise: str) -> str:
+        """A text out of the catalogue, or what is said otherwise."""
+        return self._texts.get(key, otherwise)
+
     def number(self, value: float, decimals: int = 1) -> str:
         """A number with a decimal comma in Dutch."""
         text = f"{value:.{decimals}f}"
         return text.replace(".", ",") if self.language == "nl" else text
+
+    def signed(self, value: float) -> str:
+        """A number with its sign: '+1,2', '−0,4' or '0,0'."""
+        return ("+" if value > 0 else "−" if value < 0 else "") + self.number(abs(value))
 
     def day(self, when: date, *, short: bool = False) -> str:
         """'21 november 2026', or short '21 nov'."""
@@ -54,8 +62,16 @@ class Words:
         local = datetime.fromtimestamp(seconds, ZoneInfo(TIMEZONE))
         return f"{self.day(local.date(), short=True)} {local:%H:%M}"
 
-    def window(self, cell: Cell) -> str:
-        """The window of a cell: a date, or a week with its first and last day."""
+    def at(self, seconds: float) -> str:
+        """'21 november 2026, 14:05' of unix seconds."""
+        return self.moment(datetime.fromtimestamp(seconds, UTC))
+
+    def moment_of(self, iso: str) -> str:
+        """The same of an ISO time."""
+        return self.moment(datetime.fromisoformat(iso))
+
+    def window(self, cell: Cell | ReasonCount | ProfileBlock) -> str:
+        """The window of a figure: a date, or a week with its first and last day."""
         first = local_day(cell.start)
         if cadence_of(cell) is Cadence.DAILY:
             return self("window.day", day=self.day(first))

@@ -10,14 +10,13 @@ from starlette.responses import Response
 
 from api.accounts import SECRET_LETTERS_MIN, fit_secret
 from api.ledger import LedgerRefusal, Refusal
+from api.volunteer.guarding import failed, wait
 from api.volunteer.own_pages import overview
-from api.volunteer.routes import receipt_of
-from api.volunteer.web import Visit, add, choices_in
+from api.volunteer.web import CODE_LETTERS_MAX, Visit, add, choices_in
 from contracts.consent import Purpose
 from contracts.reading import Category
 
 router = APIRouter()
-_CODE_LETTERS_MAX = 40
 
 
 def start(visit: Visit) -> Response:
@@ -27,36 +26,36 @@ def start(visit: Visit) -> Response:
 
 def take_part(visit: Visit) -> Response:
     """The notice, the code, and the statement to be an adult. A QR code brings the claim code along."""
-    return _take_part(visit, visit.request.query_params.get("code", "")[:_CODE_LETTERS_MAX], ())
+    return _take_part(visit, visit.request.query_params.get("code", "")[:CODE_LETTERS_MAX], ())
 
 
 def choose(visit: Visit) -> Response:
     """Next: the choices. Nothing is kept yet."""
-    code = visit.fields.get("code", "")[:_CODE_LETTERS_MAX]
+    code = visit.fields.get("code", "")[:CODE_LETTERS_MAX]
     faults = [] if visit.fields.get("adult") == "yes" else ["adult"]
-    if (wait := _wait(visit, code)) == 0 and not visit.parts.ledger.claimable(code):
-        _failed(visit, code)
+    if (waiting := wait(visit, code)) == 0 and not visit.parts.ledger.claimable(code):
+        failed(visit, code)
         faults.insert(0, "code")
-    if faults or wait:
-        return _take_part(visit, code, faults, wait=wait)
+    if faults or waiting:
+        return _take_part(visit, code, faults, wait=waiting)
     return _choose(visit, code, ())
 
 
 def enrol(visit: Visit) -> Response:
     """Take part: choices, district and secret become an enrolment, whose receipt is shown."""
     fields, parts = visit.fields, visit.parts
-    code, secret = fields.get("code", "")[:_CODE_LETTERS_MAX], fields.get("secret", "")
+    code, secret = fields.get("code", "")[:CODE_LETTERS_MAX], fields.get("secret", "")
     if fields.get("adult") != "yes":
         return _take_part(visit, code, ["adult"])
-    if wait := _wait(visit, code):
-        return _take_part(visit, code, (), wait=wait)
+    if waiting := wait(visit, code):
+        return _take_part(visit, code, (), wait=waiting)
     faults = _secret_faults(fields)
     if not parts.districts.known(fields.get("district", "")):
         faults.insert(0, "district")
     if faults:
         return _choose(visit, code, faults)
     if not parts.ledger.claimable(code):  # before the slow hash
-        _failed(visit, code)
+        failed(visit, code)
         return _take_part(visit, code, ["code"])
     prepared = parts.accounts.prepare(secret)
     try:
@@ -69,14 +68,15 @@ def enrol(visit: Visit) -> Response:
             also=lambda connection, pseudonym: parts.accounts.write(connection, pseudonym, prepared),
         )
     except LedgerRefusal as refusal:
-        _failed(visit, code)
+        failed(visit, code)
         return _take_part(visit, code, ["code" if refusal.reason is Refusal.CLAIM else "district"])
     parts.consent_changed()
     token = parts.accounts.open(enrolment.record.principal_id)
     response = visit.page(
         "mijn_welkom.html",
         "/mijn",
-        receipt=receipt_of(enrolment.record),
+        record=enrolment.record,
+        receipt=parts.receipts.last(enrolment.record.principal_id),
         words=prepared.words,
         code=code,
     )
@@ -95,12 +95,12 @@ def log_in_form(visit: Visit) -> Response:
 
 def log_in(visit: Visit) -> Response:
     """By claim code and secret. An unknown code, a code without a secret and a wrong secret look and last the same."""
-    code = visit.fields.get("code", "")[:_CODE_LETTERS_MAX]
-    if wait := _wait(visit, code):
-        return _log_in(visit, (), wait=wait)
+    code = visit.fields.get("code", "")[:CODE_LETTERS_MAX]
+    if waiting := wait(visit, code):
+        return _log_in(visit, (), wait=waiting)
     token = visit.parts.accounts.log_in(visit.parts.ledger.wearer_of(code), visit.fields.get("secret", ""))
     if token is None:
-        _failed(visit, code)
+        failed(visit, code)
         return _log_in(visit, ["login"])
     visit.parts.guard.succeeded(code=visit.parts.ledger.claim_key(code))
     return visit.with_cookie(visit.go("/mijn"), token)
@@ -113,15 +113,15 @@ def recover_form(visit: Visit) -> Response:
 
 def recover(visit: Visit) -> Response:
     """A new secret, for the claim code and the recovery words."""
-    code = visit.fields.get("code", "")[:_CODE_LETTERS_MAX]
-    if wait := _wait(visit, code):
-        return _recover(visit, (), wait=wait)
+    code = visit.fields.get("code", "")[:CODE_LETTERS_MAX]
+    if waiting := wait(visit, code):
+        return _recover(visit, (), wait=waiting)
     if faults := _secret_faults(visit.fields):
         return _recover(visit, faults)
     pseudonym = visit.parts.ledger.wearer_of(code)
     prepared = visit.parts.accounts.recover(pseudonym, visit.fields.get("words", ""), visit.fields["secret"])
     if prepared is None or pseudonym is None:
-        _failed(visit, code)
+        failed(visit, code)
         return _recover(visit, ["recovery"])
     visit.parts.guard.succeeded(code=visit.parts.ledger.claim_key(code))
     response = visit.page("mijn_hersteld.html", "/mijn", words=prepared.words)
@@ -189,16 +189,6 @@ def _secret_faults(fields: dict[str, str]) -> list[str]:
     if not fit_secret(fields.get("secret", "")):
         return ["secret"]
     return [] if fields.get("secret") == fields.get("again") else ["again"]
-
-
-def _wait(visit: Visit, code: str) -> int:
-    key = visit.parts.ledger.claim_key(code)
-    return visit.parts.guard.pause(code=key, client=visit.client, now=visit.parts.clock.now())
-
-
-def _failed(visit: Visit, code: str) -> None:
-    key = visit.parts.ledger.claim_key(code)
-    visit.parts.guard.failed(code=key, client=visit.client, now=visit.parts.clock.now())
 
 
 add(router, "/mijn", start, public=True)

@@ -9,12 +9,18 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from api.access_log import OwnEntry
 from api.ledger import ErasureState
 from api.notices import Language
 from api.parts import Parts
+from api.records import ConsentRecord
 from api.schemas import OwnErasure
+from api.volunteer.own_budget import Spent, spent
 from contracts.ports import StoredReading, StoredReport, StoreUnavailable
 from contracts.reading import FIELDS
+from contracts.release import MEASURED, Cell, ReasonCount
+
+_WEEK_S: Final = 7 * 86_400
 
 
 class OwnRows(NamedTuple):
@@ -42,11 +48,35 @@ def document(parts: Parts, pseudonym: str, rows: OwnRows) -> bytes:
         "madeAt": time_of(int(parts.clock.now())).isoformat(),
         "consents": parts.ledger.history(pseudonym),
         "erasures": [erasure_out(s).model_dump(mode="json", by_alias=True) for s in parts.ledger.erasures(pseudonym)],
-        "accesses": [entry._asdict() for entry in parts.access_log.own(pseudonym)],
+        "accesses": [entry._asdict() for entry in looks(parts, pseudonym)],
+        "objections": [objection._asdict() for objection in parts.objections.of(pseudonym)],
+        "releases": [
+            {"area": cost.figure.area, "window": cost.figure.window, "rho": cost.rho}
+            for cost in budget_of(parts, rows).costs
+        ],
         "readings": [{"district": r.district, **msgspec.structs.asdict(r.reading)} for r in rows.readings],
         "reports": [{"district": r.district, **msgspec.structs.asdict(r.report)} for r in rows.reports],
     }
     return msgspec.json.encode(found)
+
+
+def budget_of(parts: Parts, rows: OwnRows) -> Spent:
+    """The releases that somebody probably was part of, and what they cost."""
+    heard = {district for district, _ in rows.readings} | {district for district, _ in rows.reports}
+    begin = min((stored.report.at for stored in rows.reports), default=0) - _WEEK_S
+    figures: list[Cell | ReasonCount] = []
+    if rows.reports:  # without an answer nobody counts
+        figures += parts.releases.cells(districts=heard, metrics=MEASURED[:1], start=begin, derived=False)
+        figures += parts.releases.reasons(districts=heard, start=begin)
+    now = parts.clock.now()
+    charges = parts.releases.ledger() if figures else ()
+    return spent(figures, charges, parts.releases.budget(now), rows.readings, rows.reports, now=now)
+
+
+def looks(parts: Parts, pseudonym: str) -> list[OwnEntry]:
+    """Each time that this volunteer's data was read, oldest first, analytics included since the first choice."""
+    first = min(record.at for record in parts.ledger.history(pseudonym) if isinstance(record, ConsentRecord))
+    return parts.access_log.own(pseudonym, since=time_of(first).date().isoformat())
 
 
 def readings_csv(rows: OwnRows, language: Language) -> str:

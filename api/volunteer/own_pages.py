@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from typing import Final
 
 from fastapi import APIRouter
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from api.ledger import LedgerRefusal
-from api.pages.own import HR_HIGH, HR_LOW, draw_own, windows_of
+from api.pages.own import HR_HIGH, HR_LOW, draw_own
 from api.pages.words import local_day
 from api.records import Event
 from api.volunteer import own_data
 from api.volunteer.own_data import OwnRows
-from api.volunteer.routes import receipt_of
 from api.volunteer.web import Visit, add, choices_in
 from contracts.consent import Purpose
+from contracts.ports import UsageFault
 from contracts.reading import Category, Reason, SelfReport
-from contracts.release import MEASURED
 
 router = APIRouter()
 _MINUTE_S: Final = 60
@@ -45,15 +45,13 @@ def overview(visit: Visit) -> Response:
         ever=bool(given),
         answers=Category.SELF_REPORT in {c for chosen in record.purposes.values() for c in chosen},
         erasures=[own_data.erasure_out(state) for state in parts.ledger.erasures(me)],
-        looks=parts.access_log.own(me)[:-51:-1],
+        looks=own_data.looks(parts, me)[:-51:-1],
     )
 
 
 def show_data(visit: Visit) -> Response:
     """Heart rate and answers, drawn and as tables, districts by day, and the windows that somebody was part of."""
     rows = _rows(visit)
-    heard = {district for district, _ in rows.readings}
-    cells = visit.parts.releases.cells(districts=heard, metrics=MEASURED[:1], derived=False) if heard else []
     return visit.page(
         "mijn_gegevens.html",
         "/mijn/gegevens",
@@ -61,7 +59,7 @@ def show_data(visit: Visit) -> Response:
         low=int(HR_LOW),
         high=int(HR_HIGH),
         reports=rows.reports,
-        windows=windows_of(cells, rows.readings, rows.reports)[::-1],
+        budget=own_data.budget_of(visit.parts, rows),
         names={district.code: district.name for district in visit.parts.districts.all()},
     )
 
@@ -101,13 +99,11 @@ def answer(visit: Visit) -> Response:
     categories = {c for chosen in record.purposes.values() for c in chosen}
     if not record.stands or now >= record.valid_until or Category.SELF_REPORT not in categories:
         return _answer(visit, ["answer-no"], status=409)
-    marks = [int(fields[name]) if fields.get(name, "") in _MARKS else None for name in ("safe", "happy")]
-    safe, happy = marks
-    if safe is None or happy is None:
+    marks = marks_in(fields)
+    if marks is None:
         return _answer(visit, ["marks"], status=400)
-    reason = next((r for r in Reason if r.value == fields.get("reason")), None)
     at = max(int(now) // _MINUTE_S * _MINUTE_S, record.valid_from)
-    report = SelfReport(pseudonym=visit.pseudonym, at=at, safe=safe, happy=happy, reason=reason)
+    report = SelfReport(pseudonym=visit.pseudonym, at=at, safe=marks[0], happy=marks[1], reason=reason_in(fields))
     if parts.publisher is None or not parts.publisher.publish_report(record.district, report):
         return _answer(visit, ["answer-later"], status=503)
     return visit.page("mijn_dank.html", "/mijn/antwoord")
@@ -115,32 +111,54 @@ def answer(visit: Visit) -> Response:
 
 def show_receipt(visit: Visit) -> Response:
     """The receipt of the last choice."""
-    record = visit.parts.ledger.current(visit.pseudonym)
-    return visit.page(
-        "mijn_bewijs.html", "/mijn/bewijs", receipt=receipt_of(record), until=local_day(record.valid_until)
-    )
+    record, receipt = visit.parts.ledger.current(visit.pseudonym), visit.parts.receipts.last(visit.pseudonym)
+    return visit.page("mijn_bewijs.html", "/mijn/bewijs", record=record, receipt=receipt)
 
 
 def receipt_json(visit: Visit) -> Response:
-    """The same receipt for a machine."""
-    receipt = receipt_of(visit.parts.ledger.current(visit.pseudonym))
-    return _file(receipt.model_dump_json(by_alias=True), "application/json", "wijkpols-bewijs.json")
+    """The same receipt for a machine: JSON-LD."""
+    receipt = visit.parts.receipts.last(visit.pseudonym)
+    return _file(json.dumps(receipt, ensure_ascii=False, indent=2), "application/ld+json", "wijkpols-bewijs.json")
+
+
+def receipt_pdf(visit: Visit) -> Response:
+    """The same receipt on paper."""
+    try:
+        from api.pages.receipt_pdf import write_receipt
+    except UsageFault:
+        raise HTTPException(503) from None
+    record, receipt = visit.parts.ledger.current(visit.pseudonym), visit.parts.receipts.last(visit.pseudonym)
+    body = write_receipt(record, receipt, language=visit.language, public_url=visit.parts.settings.public_url)
+    return _file(body, "application/pdf", "wijkpols-bewijs.pdf")
 
 
 def data_json(visit: Visit) -> Response:
     """All that is held, as one JSON document."""
-    body = own_data.document(visit.parts, visit.pseudonym, _rows(visit))
+    body = own_data.document(visit.parts, visit.pseudonym, _rows(visit, purpose="own export"))
     return _file(body, "application/json", "wijkpols-mijn-gegevens.json")
+
+
+def data_fhir(visit: Visit) -> Response:
+    """The heart data as HL7 FHIR R4, in pieces: a month has tens of thousands of minutes."""
+    from api.volunteer.own_fhir import MEDIA_TYPE, bundle
+
+    rows = _rows(visit, purpose="own export")
+    pieces = bundle(visit.pseudonym, rows.readings, now=visit.parts.clock.now())
+    return StreamingResponse(pieces, headers=_attachment("wijkpols-hart-fhir.json"), media_type=MEDIA_TYPE)
 
 
 def readings_csv(visit: Visit) -> Response:
     """The readings as CSV."""
-    return _file(own_data.readings_csv(_rows(visit), visit.language), "text/csv", "wijkpols-metingen.csv")
+    return _file(
+        own_data.readings_csv(_rows(visit, purpose="own export"), visit.language), "text/csv", "wijkpols-metingen.csv"
+    )
 
 
 def reports_csv(visit: Visit) -> Response:
     """The answers as CSV."""
-    return _file(own_data.reports_csv(_rows(visit), visit.language), "text/csv", "wijkpols-antwoorden.csv")
+    return _file(
+        own_data.reports_csv(_rows(visit, purpose="own export"), visit.language), "text/csv", "wijkpols-antwoorden.csv"
+    )
 
 
 def log_out(visit: Visit) -> Response:
@@ -148,6 +166,17 @@ def log_out(visit: Visit) -> Response:
     if visit.visitor is not None:
         visit.parts.accounts.close(visit.visitor.token)
     return visit.without_cookie(visit.go("/mijn"))
+
+
+def marks_in(fields: dict[str, str]) -> tuple[int, int] | None:
+    """Both marks of a form (safe, happy), 0 to 10; None when one is missing or is none."""
+    safe, happy = fields.get("safe"), fields.get("happy")
+    return (int(safe), int(happy)) if safe in _MARKS and happy in _MARKS else None
+
+
+def reason_in(fields: dict[str, str]) -> Reason | None:
+    """The reason of a form, if one was chosen."""
+    return next((r for r in Reason if r.value == fields.get("reason")), None)
 
 
 _MARKS: Final = {str(mark) for mark in range(11)}
@@ -187,19 +216,23 @@ def _answer(visit: Visit, faults: tuple[str, ...] | list[str], *, status: int = 
         faults=list(faults),
         fields=visit.fields,
         reasons=[reason.value for reason in Reason],
+        at=None,
     )
 
 
-def _rows(visit: Visit) -> OwnRows:
-    rows = own_data.read(visit.parts, visit.pseudonym)
+def _rows(visit: Visit, *, purpose: str = "own data") -> OwnRows:
+    rows = own_data.read(visit.parts, visit.pseudonym, purpose=purpose)
     if rows is None:
         raise HTTPException(503)
     return rows
 
 
 def _file(body: str | bytes, media_type: str, name: str) -> Response:
-    headers = {"Cache-Control": "no-store", "Content-Disposition": f'attachment; filename="{name}"'}
-    return Response(body, headers=headers, media_type=media_type)
+    return Response(body, headers=_attachment(name), media_type=media_type)
+
+
+def _attachment(name: str) -> dict[str, str]:
+    return {"Cache-Control": "no-store", "Content-Disposition": f'attachment; filename="{name}"'}
 
 
 add(router, "/mijn/gegevens", show_data)
@@ -210,7 +243,9 @@ add(router, "/mijn/antwoord", show_answer)
 add(router, "/mijn/antwoord", answer, post=True)
 add(router, "/mijn/bewijs", show_receipt)
 add(router, "/mijn/bewijs.json", receipt_json)
+add(router, "/mijn/bewijs.pdf", receipt_pdf)
 add(router, "/mijn/gegevens.json", data_json)
+add(router, "/mijn/gegevens.fhir.json", data_fhir)
 add(router, "/mijn/metingen.csv", readings_csv)
 add(router, "/mijn/antwoorden.csv", reports_csv)
 add(router, "/mijn/uitloggen", log_out, post=True)

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
-import msgspec
 from fastapi import APIRouter, Request, Response
+from starlette.responses import JSONResponse
 from starlette.responses import Response as RawResponse
 
 from api import records
 from api.ledger import LedgerRefusal, Refusal
-from api.parts import PartsOf
+from api.parts import Parts, PartsOf
 from api.problems import Problem
-from api.records import ConsentRecord
+from api.receipts import schema
 from api.schemas import (
     ChoicesIn,
     EnrolmentIn,
     EnrolmentOut,
     Link,
     Me,
-    NoticeOut,
-    Receipt,
     WithdrawalIn,
 )
 from api.volunteer import own_data
@@ -35,9 +32,17 @@ _REFUSALS: Final = {
     Refusal.CLAIM: (403, "This claim code cannot be used. See that it is typed as printed, or ask for a new one."),
     Refusal.NOT_ADULT: (403, "Only who is 18 or older can take part."),
     Refusal.DISTRICT: (400, "There is no district with this code; /v1/districts lists them."),
+    Refusal.STOPPED: (409, "You do not take part now. Choose first, with PUT /v1/me/consents."),
     Refusal.ERASURE_OPEN: (409, "Your data is being erased. Choose again when the receipt is there (/v1/me)."),
 }
 _NO_STORE: Final = {"Cache-Control": "no-store"}
+_LD_JSON: Final = "application/ld+json"
+_DESCRIBED: Final = {
+    "description": "The receipt of the last choice.",
+    "content": {_LD_JSON: {"schema": {"$ref": "#/components/schemas/ConsentReceipt"}}},
+}
+_RECEIPT: Final[dict[int | str, dict[str, Any]]] = {200: _DESCRIBED}
+_RECEIPT_201: Final[dict[int | str, dict[str, Any]]] = {201: _DESCRIBED}
 
 
 @router.post("/enrolments", status_code=201, summary="Take part", operation_id="enrol")
@@ -62,7 +67,7 @@ def enrol(request: Request, parts: PartsOf, body: EnrolmentIn, response: Respons
         raise _problem(refusal) from None
     parts.consent_changed()
     response.headers["Location"] = "/v1/me"
-    return EnrolmentOut(bearer_token=enrolment.bearer, receipt=receipt_of(enrolment.record))
+    return EnrolmentOut(bearer_token=enrolment.bearer, receipt=parts.receipts.last(enrolment.record.principal_id))
 
 
 @router.get("/me", summary="What I chose", operation_id="getMe")
@@ -71,7 +76,7 @@ def get_me(parts: PartsOf, pseudonym: VolunteerOf, response: Response) -> Me:
     response.headers.update(_NO_STORE)
     record = parts.ledger.current(pseudonym)
     return Me(
-        receipt=receipt_of(record),
+        receipt=parts.receipts.last(pseudonym),
         covers_now=record.stands and parts.clock.now() < record.valid_until,
         erasures=[own_data.erasure_out(state) for state in parts.ledger.erasures(pseudonym)],
         links=[
@@ -82,33 +87,29 @@ def get_me(parts: PartsOf, pseudonym: VolunteerOf, response: Response) -> Me:
     )
 
 
-@router.get("/me/consents", summary="My choice and its receipt", operation_id="getConsents")
-def get_consents(parts: PartsOf, pseudonym: VolunteerOf, response: Response) -> Receipt:
-    """The last choice."""
-    response.headers.update(_NO_STORE)
-    return receipt_of(parts.ledger.current(pseudonym))
+@router.get("/me/consents", summary="My choice and its receipt", operation_id="getConsents", responses=_RECEIPT)
+def get_consents(parts: PartsOf, pseudonym: VolunteerOf) -> RawResponse:
+    """The last choice, as JSON-LD."""
+    return _receipt(parts, pseudonym)
 
 
-@router.put("/me/consents", summary="Choose again", operation_id="putConsents")
-def put_consents(parts: PartsOf, pseudonym: VolunteerOf, body: ChoicesIn, response: Response) -> Receipt:
+@router.put("/me/consents", summary="Choose again", operation_id="putConsents", responses=_RECEIPT)
+def put_consents(parts: PartsOf, pseudonym: VolunteerOf, body: ChoicesIn) -> RawResponse:
     """A new choice in the place of the one before, for six months. Nothing chosen is a withdrawal."""
-    response.headers.update(_NO_STORE)
     try:
-        record = parts.ledger.change(pseudonym, _purposes(body.choices))
+        parts.ledger.change(pseudonym, _purposes(body.choices))
     except LedgerRefusal as refusal:
         raise _problem(refusal) from None
     parts.consent_changed()
-    return receipt_of(record)
+    return _receipt(parts, pseudonym)
 
 
-@router.post("/me/withdrawals", status_code=201, summary="Stop", operation_id="withdraw")
-def withdraw(parts: PartsOf, pseudonym: VolunteerOf, body: WithdrawalIn, response: Response) -> Receipt:
+@router.post("/me/withdrawals", status_code=201, summary="Stop", operation_id="withdraw", responses=_RECEIPT_201)
+def withdraw(parts: PartsOf, pseudonym: VolunteerOf, body: WithdrawalIn) -> RawResponse:
     """Take everything back; with `erase`, what is stored is erased too. Doing it twice changes nothing."""
-    response.headers.update(_NO_STORE)
-    record = parts.ledger.withdraw(pseudonym, erase=body.erase)
+    parts.ledger.withdraw(pseudonym, erase=body.erase)
     parts.consent_changed()
-    response.headers["Location"] = "/v1/me"
-    return receipt_of(record)
+    return _receipt(parts, pseudonym, status=201, headers={"Location": "/v1/me"})
 
 
 @router.get(
@@ -128,34 +129,19 @@ def get_own_data(parts: PartsOf, pseudonym: VolunteerOf) -> RawResponse:
     return RawResponse(own_data.document(parts, pseudonym, rows), headers=headers, media_type="application/json")
 
 
-def receipt_of(record: ConsentRecord) -> Receipt:
-    """The volunteer's copy of a record."""
-    return Receipt(
-        schema_version=record.schema_version,
-        record_id=record.record_id,
-        principal_id=record.principal_id,
-        event=record.event,
-        at=_time(record.at),
-        choices={purpose: list(chosen) for purpose, chosen in record.purposes.items()},
-        district=record.district,
-        valid_from=_time(record.valid_from),
-        valid_until=_time(record.valid_until),
-        erase=record.erase,
-        notice=NoticeOut(**msgspec.structs.asdict(record.notice)),
-        controller=record.controller,
-        lawful_basis=record.lawful_basis,
-        jurisdiction=record.jurisdiction,
-        retention_days=record.retention_days,
-        withdrawal_method=record.withdrawal_method,
-    )
+@router.get("/receipt-schema", summary="The schema of a receipt", operation_id="getReceiptSchema")
+def get_receipt_schema() -> dict[str, Any]:
+    """What every receipt is held against before it is handed out (JSON Schema, draft 2020-12)."""
+    return schema()
+
+
+def _receipt(parts: Parts, pseudonym: str, *, status: int = 200, headers: dict[str, str] | None = None) -> RawResponse:
+    receipt = parts.receipts.last(pseudonym)
+    return JSONResponse(receipt, status, {**_NO_STORE, **(headers or {})}, _LD_JSON)
 
 
 def _purposes(choices: dict[Purpose, list[Category]]) -> records.Purposes:
     return {purpose: tuple(chosen) for purpose, chosen in choices.items()}
-
-
-def _time(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
 
 
 def _problem(refusal: LedgerRefusal) -> Problem:

@@ -19,12 +19,15 @@ from api.accounts import csrf_of
 from api.notices import LANGUAGES, Language
 from api.pages.render import base_of, page
 from api.parts import Parts, PartsOf
+from api.passkeys import CREDENTIAL_LETTERS_MAX
 from contracts.consent import Purpose
 from contracts.reading import Category
 
 _BODY_BYTES_MAX: Final = 16_384
 _FIELDS_MAX: Final = 60
 _VALUE_LETTERS_MAX: Final = 300
+CODE_LETTERS_MAX: Final = 40
+_LONGER: Final = {"credential": CREDENTIAL_LETTERS_MAX + 1}  # one too many shows that it was too long
 
 
 class Visitor(NamedTuple):
@@ -106,7 +109,9 @@ async def fields_of(request: Request) -> dict[str, str]:
         found = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=_FIELDS_MAX, errors="strict")
     except ValueError:
         raise HTTPException(400) from None
-    return {name: values[-1].replace("\0", "")[:_VALUE_LETTERS_MAX] for name, values in found.items()}
+    return {
+        name: values[-1].replace("\0", "")[: _LONGER.get(name, _VALUE_LETTERS_MAX)] for name, values in found.items()
+    }
 
 
 FieldsOf = Annotated[dict[str, str], Depends(fields_of)]

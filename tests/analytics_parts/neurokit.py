@@ -57,3 +57,20 @@ def heart(minute: float, beat_t: np.ndarray, rr: np.ndarray) -> Heart:
     squares = sum((len(run) - 1) * hrv([float(rr[i]) for i in run])["RMSSD"] ** 2 for run in runs)
     pairs = sum(len(run) - 1 for run in runs)
     return Heart(hr, float(np.sqrt(squares / pairs)), hrv([float(rr[i]) for i in valid])["SDNN"], coverage)
+
+
+def responses_per_minute(phasic: np.ndarray, *, hertz: int, rise_us: float, rise_s: float) -> np.ndarray:
+    """How many peaks NeuroKit2 finds in each minute of a phasic signal, of so large and so short a rise."""
+    found = nk.eda_findpeaks(phasic, sampling_rate=hertz, method="neurokit", amplitude_min=0)
+    peak, onset = (np.asarray(found[name], float) for name in ("SCR_Peaks", "SCR_Onsets"))
+    whole = np.isfinite(peak) & np.isfinite(onset)
+    peak, onset = peak[whole].astype(int), onset[whole].astype(int)
+    counts = (phasic[peak] - phasic[onset] >= rise_us) & (peak - onset <= rise_s * hertz)
+    minutes: np.ndarray = np.bincount(peak[counts] // (60 * hertz), minlength=len(phasic) // (60 * hertz))
+    return minutes
+
+
+def phasic_of(eda: np.ndarray, *, hertz: int) -> np.ndarray:
+    """NeuroKit2's own high-pass of 0.05 Hz, which runs forth and back and so knows of the future."""
+    found: np.ndarray = nk.eda_phasic(eda, sampling_rate=hertz, method="highpass")["EDA_Phasic"].to_numpy()
+    return found

@@ -11,8 +11,12 @@ from playwright.sync_api import Browser, Page
 
 from api.app import build
 from tests.api_support import ManualClock, registry_for, serving, settings_for, utrecht
+from tests.browser.test_volunteer import violations
 
-PATHS = ("/", "/wijken", "/wijken?metric=wellbeing", "/wijken/WK034401", "/wijken/WK034410", "/toestemming", "/nergens")
+PATHS = (
+    "/", "/wijken", "/wijken?metric=wellbeing", "/wijken/WK034401", "/wijken/WK034403", "/wijken/WK034410", "/stad",
+    "/uitleg", "/toestemming", "/nergens",
+)  # fmt: skip
 
 
 def running(folder: Path, boundaries: Path | None) -> contextlib.AbstractContextManager[str]:
@@ -207,3 +211,60 @@ def test_dark_light_and_print_all_show_the_map(browser: Browser, site: str) -> N
             page.emulate_media(media="print")
             assert page.locator("svg.map").is_visible()
     assert len(grounds) == 2
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_against_wcag_22_aa(browser: Browser, site: str, axe: str, scheme: str) -> None:
+    found: dict[str, list[str]] = {}
+    context = browser.new_context(color_scheme=scheme)  # type: ignore[arg-type]
+    with contextlib.closing(context):
+        page = context.new_page()
+        for path in PATHS + tuple(f"/en{path}" for path in PATHS if path != "/"):
+            page.goto(site + path)
+            found |= violations(page, axe, path)
+    assert found == {}
+
+
+def test_a_reader_goes_from_a_figure_to_its_formula_its_code_and_its_evidence(browser: Browser, site: str) -> None:
+    with reader(browser) as page:
+        page.goto(f"{site}/wijken/WK034403")
+        page.locator("#calm").get_by_role("link", name="Hoe goed is dit cijfer?").click()
+        assert page.url.endswith("/uitleg#calm")
+        part = page.locator("#calm")
+        assert "rust = 100 × Φ(−A)" in part.inner_text()
+        for told in ("0,881", "0,872", "0,460", "Waar gaat het mis?", "wijkpols evaluate"):
+            assert told in part.inner_text()
+        part.get_by_role("link", name="analytics/rises.py").click()
+        assert "def heart_rise(" in page.locator("body").inner_text()
+
+
+def test_a_district_shows_why_and_at_what_hour_and_what_it_withholds(browser: Browser, site: str) -> None:
+    with reader(browser) as page:
+        page.goto(f"{site}/wijken/WK034403")
+        why, hours = page.locator("#redenen"), page.locator("#uren")
+        assert why.locator("li").count() == 4
+        assert "week 47" in why.inner_text()
+        assert "ongeveer 43 mensen (± 10)" in why.inner_text()
+        assert "Niet getoond, want te weinig mensen gaven deze reden: licht, " in why.inner_text()
+        assert hours.locator("li .who").all_inner_texts() == [
+            f"{hour} tot {hour + 3} uur" for hour in (9, 12, 15, 18, 21)
+        ]
+        assert "+9,4 ± 2,6" in hours.inner_text()
+        assert "−7,4 ± 2,6" in hours.inner_text()
+        page.goto(f"{site}/wijken/WK034401")
+        assert "Te weinig mensen deden mee" in page.locator("#uren").inner_text()
+        assert page.locator("#uren li").count() == 0
+        page.goto(f"{site}/wijken/WK034402")  # weekly: reasons, and no hours
+        assert page.locator("#redenen").count() == 1
+        assert page.locator("#uren").count() == 0
+
+
+def test_the_citys_week_says_what_is_in_it(browser: Browser, site: str) -> None:
+    with reader(browser) as page:
+        page.goto(f"{site}/wijken")
+        page.get_by_role("link", name="De hele stad, per week").click()
+        text = page.locator("main").inner_text()
+        assert "72,2 ± 1,9" in text
+        assert "In de nieuwste week: West, Overvecht, " in text
+        assert "Niet: Noordwest" in text
+        assert page.locator("table tbody tr").count() == 2

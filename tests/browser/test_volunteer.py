@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser
 
 from api.records import Event
 from tests.api_support import serving
-from tests.api_volunteers import SECRET, Person, Town
+from tests.api_volunteers import SECRET, Town
+from tests.browser.reading import SHOTS, enter, reader, shot, tab_to, type_into, violations
 
 OWN = ("/mijn", "/mijn/gegevens", "/mijn/keuzes", "/mijn/antwoord", "/mijn/bewijs")
 GUEST = ("/mijn", "/mijn/meedoen", "/mijn/nee", "/mijn/inloggen", "/mijn/herstel")
 CITIZEN = ("/", "/wijken", "/wijken/WK034403", "/toestemming", "/nergens")
-_WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
-#: Screenshots for the eye go here when it is named; tests compare none.
-_SHOTS = os.environ.get("WIJKPOLS_SCREENSHOTS", "")
 
 
 @pytest.fixture(scope="module")
@@ -33,50 +26,6 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Town:
 def site(town: Town) -> Iterator[str]:
     with serving(town.app) as url:
         yield url
-
-
-@contextlib.contextmanager
-def reader(
-    browser: Browser, site: str, person: Person | None = None, *, width: int = 1280, zoom: float = 1, **options: Any
-) -> Iterator[Page]:
-    """Somebody without JavaScript, unless told otherwise; logged in as a person, if there is one."""
-    context: BrowserContext = browser.new_context(
-        viewport={"width": int(width / zoom), "height": 800},
-        device_scale_factor=zoom,
-        **{"java_script_enabled": False, **options},
-    )
-    try:
-        if person is not None:
-            context.add_cookies([{"name": "wijkpols", "value": person.http.cookies["wijkpols"], "url": site}])
-        yield context.new_page()
-    finally:
-        context.close()
-
-
-def tab_to(page: Page, selector: str) -> None:
-    """Go by Tab until this is focused, as somebody without a mouse does; the focus is always to be seen."""
-    for _ in range(120):
-        page.keyboard.press("Tab")
-        if page.evaluate("s => document.activeElement.matches(s)", selector):
-            assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
-            return
-    pytest.fail(f"the keyboard does not reach {selector} on {page.url}")
-
-
-def enter(page: Page) -> None:
-    """Press what has the focus, and wait for the next page."""
-    with page.expect_navigation():
-        page.keyboard.press("Enter")
-
-
-def type_into(page: Page, selector: str, text: str) -> None:
-    tab_to(page, selector)
-    page.keyboard.type(text)
-
-
-def shot(page: Page, name: str) -> None:
-    if _SHOTS:
-        page.screenshot(path=Path(_SHOTS) / f"{name}.png", full_page=True)
 
 
 def test_somebody_takes_part_changes_and_stops_by_keyboard_alone_without_javascript(
@@ -197,7 +146,7 @@ def test_axe_finds_nothing_against_wcag_22_aa_on_any_page(
             for path in paths:
                 page.goto(site + path)
                 found |= violations(page, axe, path)
-                if _SHOTS and who is not None and scheme == "light":
+                if SHOTS and who is not None and scheme == "light":
                     shot(page, "breed" + path.replace("/", "-"))
     assert found == {}
 
@@ -225,12 +174,3 @@ def test_axe_finds_nothing_on_forms_with_mistakes_and_on_the_steps_between(
         assert page.locator("h1").inner_text() == "U doet mee"
         found |= violations(page, axe, "welcome")
     assert found == {}
-
-
-def violations(page: Page, axe: str, name: str) -> dict[str, list[str]]:
-    """What axe-core says of the page, by name; none when it says nothing."""
-    page.evaluate(axe)
-    result = page.evaluate("tags => axe.run(document, {runOnly: {type: 'tag', values: tags}})", _WCAG)
-    assert result["passes"], "axe has looked at nothing"
-    said = [f"{v['id']}: {json.dumps([n['target'] for n in v['nodes']])}" for v in result["violations"]]
-    return {name: said} if said else {}

@@ -142,6 +142,7 @@ class Recorded:
     def __init__(self, version: str, build: str) -> None:
         self.requests: list[tuple[str, str, dict[str, str], bytes, str]] = []
         self.buckets: list[dict[str, Any]] = []
+        self.orgs = ["0rg"]
         recorded = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -176,12 +177,14 @@ class Recorded:
             case "GET", "/ping":
                 return 204, "text/plain", b""
             case "GET", "/api/v2/orgs":
-                return self.json({"orgs": [{"id": "0rg", "name": query.get("org", "city")}]})
+                return self.json({"orgs": [{"id": each, "name": query.get("org", "city")} for each in self.orgs]})
             case "GET", "/api/v2/buckets":
                 return self.json({"buckets": self.buckets})
             case "POST", "/api/v2/buckets":
-                self.buckets = [json.loads(body)]
+                self.buckets = [{"id": "b0cket", **json.loads(body)}]
                 return 201, "application/json", json.dumps(self.buckets[0]).encode()
+            case "POST", "/api/v2/write" | "/api/v2/delete" if query.get("org") not in ("0rg", "city"):
+                return 404, "application/json", b'{"code": "not found", "message": "organization not found"}'
             case "POST", "/api/v2/write" | "/api/v2/delete":
                 return 204, "application/json", b""
             case "POST", "/query":
@@ -215,17 +218,26 @@ def test_a_server_of_2_is_asked_by_its_api_with_a_token(version_2: Recorded):
     store.close()
     asked = {(method, path): (query, body) for method, path, query, body, _ in version_2.requests}
     assert {login for *_, path, _, _, login in version_2.requests if path != "/ping"} == {"Token token"}
-    created = json.loads(asked["POST", "/api/v2/buckets"][1])
-    assert (created["orgID"], created["name"]) == ("0rg", "town/wijkpols")
-    assert created["retentionRules"][0]["everySeconds"] == 35 * 86_400
+    assert json.loads(asked["POST", "/api/v2/buckets"][1]) == {
+        "rp": "0",  # the published default
+        "orgID": "0rg",
+        "name": "town/wijkpols",
+        "retentionRules": [{"type": "expire", "everySeconds": 35 * 86_400, "shardGroupDurationSeconds": 86_400}],
+    }
     query, body = asked["POST", "/api/v2/write"]
-    assert (query["bucket"], query["precision"]) == ("town/wijkpols", "s")
+    assert (query["org"], query["bucket"], query["precision"]) == ("0rg", "town/wijkpols", "s")
     assert body.decode() == f"reading,district={WEST},pseudonym={pseudonym(1)} hr=60.0,n=1i {BASE}"
     query, body = asked["POST", "/api/v2/delete"]
-    assert query == {"orgID": "0rg", "bucket": "town/wijkpols"}
+    assert query == {"org": "0rg", "bucket": "town/wijkpols"}
     assert json.loads(body)["predicate"] == f'pseudonym="{pseudonym(1)}"'
     query, _ = asked["POST", "/query"]
     assert (query["db"], query["rp"]) == ("town", "wijkpols")
+
+
+def test_an_organisation_of_2_is_named_when_a_token_sees_several(version_2: Recorded):
+    version_2.orgs = ["0rg", "0ther"]
+    with pytest.raises(UsageFault, match="name the organisation"):
+        open_store(version_2.url())
 
 
 def test_a_bucket_of_2_that_keeps_longer_is_refused(version_2: Recorded):

@@ -203,7 +203,7 @@ class Gateway:
         )
         self.book = BondBook(self.folder)
         reader = Reader(
-            radio=RadioAddress.parse(radio),
+            radios=[RadioAddress.parse(radio)],
             slots=self._slots,
             key=KEY,
             uplink=self.uplink,

@@ -300,15 +300,15 @@ def test_a_page_that_is_not_there_is_a_page_in_the_readers_language(client: http
 
 def test_a_volunteer_enrols_reads_changes_and_stops(house: House, client: httpx.Client) -> None:
     login, receipt = volunteer(house, client)
-    assert receipt["event"] == "given"
-    assert receipt["notice"]["sha256"] == house.registry.notices.of("nl").sha256
+    assert receipt["record"]["status"]["event"] == "given"
+    assert receipt["record"]["notice"]["sha256"] == house.registry.notices.of("nl").sha256
     assert client.get("/v1/me", headers=login).json()["coversNow"] is True
     less = {"choices": {"district-index": ["heart"]}}
     changed = client.put("/v1/me/consents", json=less, headers=login)
-    assert changed.json()["choices"] == less["choices"]
+    assert [len(p["personalData"]) for p in changed.json()["record"]["processes"]] == [1]
     assert client.get("/v1/me/consents", headers=login).json() == changed.json()
     stopped = client.post("/v1/me/withdrawals", json={"erase": True}, headers=login)
-    assert (stopped.status_code, stopped.json()["event"]) == (201, "withdrawn")
+    assert (stopped.status_code, stopped.json()["record"]["status"]["event"]) == (201, "withdrawn")
     me = client.get("/v1/me", headers=login).json()
     assert me["coversNow"] is False
     assert me["erasures"][0]["erasedAt"] is None
@@ -338,25 +338,25 @@ def test_nothing_is_ticked_beforehand(house: House, client: httpx.Client) -> Non
     body = house.enrolment()
     del body["choices"]
     answer = client.post("/v1/enrolments", json=body)
-    assert answer.json()["receipt"]["choices"] == {}
-    assert answer.json()["receipt"]["event"] == "refused"
+    assert answer.json()["receipt"]["record"]["processes"] == []
+    assert answer.json()["receipt"]["record"]["status"]["event"] == "refused"
 
 
 def test_own_data_is_that_of_the_bearer_alone_and_each_look_is_logged(house: House, client: httpx.Client) -> None:
     login, receipt = volunteer(house, client)
     other, _ = volunteer(house, client)
-    house.store.pseudonym = receipt["principalId"]
+    house.store.pseudonym = receipt["record"]["principal"]["principalId"]
     answer = client.get("/v1/me/data", headers=login, params={"pseudonym": "x"})
     assert answer.headers["cache-control"] == "no-store"
     mine = answer.json()
     assert (len(mine["readings"]), len(mine["reports"]), mine["readings"][0]["hr"]) == (1, 1, 71.5)
-    assert mine["consents"][0]["principalId"] == receipt["principalId"]
+    assert mine["consents"][0]["principalId"] == receipt["record"]["principal"]["principalId"]
     assert len(mine["accesses"]) == 1
     theirs = client.get("/v1/me/data", headers=other).json()
     assert theirs["readings"] == []
-    assert receipt["principalId"] not in json.dumps(theirs)
+    assert receipt["record"]["principal"]["principalId"] not in json.dumps(theirs)
     public = client.get("/v1/access-log")
-    assert receipt["principalId"] not in public.text
+    assert receipt["record"]["principal"]["principalId"] not in public.text
     entry = public.json()["entries"][0]
     assert (entry["role"], entry["dataset"], entry["day"]) == ("volunteer", "readings", "2026-11-23")
     assert entry["times"] >= 2

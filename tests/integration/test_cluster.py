@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from analytics.cluster import cluster, score_here
-from analytics.scores import Partial
+from analytics.sums import Partial
 from contracts.ports import Fault, ReadingColumns
 from tests.analytics_parts.city import MONDAY, MemoryStore, day_of
 

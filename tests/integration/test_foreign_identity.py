@@ -48,7 +48,9 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
             body = {"claimCode": town.code(), "district": "WK034403", "adult": True}
             answer = httpx.post(f"{url}/v1/enrolments", json=body).json()
             bearers.append(answer["bearerToken"])
-            town.store.rates[answer["receipt"]["principalId"]] = _RATE if person is victim else 61.0
+            town.store.rates[answer["receipt"]["record"]["principal"]["principalId"]] = (
+                _RATE if person is victim else 61.0
+            )
         yield Scene(town, url, victim, bearers[0], attacker, bearers[1])
 
 
@@ -147,7 +149,7 @@ def test_no_route_gives_or_changes_another_volunteers_data(scene: Scene, logged_
 
 
 def test_without_an_identity_no_personal_route_opens(scene: Scene) -> None:
-    public = {"/mijn", "/mijn/meedoen", "/mijn/kiezen", "/mijn/nee", "/mijn/inloggen", "/mijn/herstel"}
+    public = {"/mijn", "/mijn/passkey", "/mijn/meedoen", "/mijn/kiezen", "/mijn/nee", "/mijn/inloggen", "/mijn/herstel"}
     asked = 0
     http = httpx.Client(base_url=scene.url)
     for method, path in routes_of(scene.town.app):

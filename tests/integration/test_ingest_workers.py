@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from contracts.ports import Holdings
-from ingest.app import open_store
+from ingest.app import Ingest, open_store
 from ingest.workers import worker_names
 from tests.ingestkit.gateways import Town, eventually, forget_session
 from tests.ingestkit.influxd import Influxd
@@ -34,21 +34,25 @@ def name(broker: Broker) -> Iterator[str]:
 
 
 @contextmanager
-def command(broker: Broker, store_url: str, folder: Path, name: str) -> Iterator[subprocess.Popen[str]]:
-    """The command, ready."""
+def command(
+    broker: Broker, store_url: str, folder: Path, name: str, *, workers: int = 2, said: str = ""
+) -> Iterator[subprocess.Popen[str]]:
+    """The command, ready; `said` is the line that it is to print first."""
     settings = {
         "WIJKPOLS_BROKER_URL": broker.url,
         "WIJKPOLS_STORE_URL": store_url,
         "WIJKPOLS_INGEST_NAME": name,
         "WIJKPOLS_INGEST_REJECTS": str(folder / "rejects.sqlite"),
     }
-    words = [sys.executable, "-m", "wijkpols", "ingest", "run", "--workers", "2"]
+    words = [sys.executable, "-m", "wijkpols", "ingest", "run", "--workers", str(workers)]
     with subprocess.Popen(
         words, env={**os.environ, **settings}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
-            ready = {process.stdout.readline().split(":")[0] for _ in range(2)}
-            assert ready == set(worker_names(name, 2))
+            if said:
+                assert said in process.stdout.readline()
+            ready = {process.stdout.readline().split(":")[0] for _ in range(workers)}
+            assert ready == set(worker_names(name, workers))
             yield process
         finally:
             process.kill()
@@ -91,6 +95,33 @@ def test_two_workers_share_the_readings_and_end_together(broker: Broker, store_u
     eventually(lambda: store.holdings().readings >= sum(counted.values()))
     assert store.holdings().readings <= PEOPLE * MINUTES
     store.close()
+
+
+def stopped(process: subprocess.Popen[str]) -> str:
+    process.send_signal(signal.SIGTERM)
+    told, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    return told
+
+
+def test_fewer_workers_leave_nothing_behind(broker: Broker, store_url: str, tmp_path: Path, name: str):
+    with Town(broker, f"{name}-town") as town:
+        town.consents((number, consent(number)) for number in range(PEOPLE))
+        with command(broker, store_url, tmp_path, name) as process:
+            stopped(process)
+        for minute in range(MINUTES):  # each session gets its share, though nobody is there
+            town.send(*(reading(number, minute) for number in range(PEOPLE)))
+        town.acknowledged()
+        told = f"{name}-2: no longer used; the readings that waited for it are stored"
+        with command(broker, store_url, tmp_path, name, workers=1, said=told) as process:
+            for minute in range(MINUTES, 2 * MINUTES):
+                town.send(*(reading(number, minute) for number in range(PEOPLE)))
+            town.acknowledged()
+            stopped(process)
+        store = open_store(store_url)
+        with Ingest(store=store, broker=broker.url, rejects=tmp_path / "rejects.sqlite", name=name):  # what it left
+            eventually(lambda: store.holdings() == Holdings(2 * PEOPLE * MINUTES, 0))
+        store.close()
 
 
 def test_a_worker_that_dies_ends_the_command_and_says_so(broker: Broker, influxd: Influxd, tmp_path: Path, name: str):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from contracts.broker_url import BrokerAddress
+from ingest.buffered import BufferedSocket
 from ingest.subscriber import Delivery, ReadingsSubscriber
 from tests.ingestkit.gateways import Town, eventually, forget_session
 from tests.ingestkit.people import reading
@@ -88,4 +89,16 @@ def test_a_wake_ends_the_waiting(broker: Broker, town: Town):
     assert subscriber.take(10, 60) == []
     town.send(reading(1))
     assert len(take(subscriber, 1)) == 1
+    subscriber.stop()
+
+
+def test_paho_reads_from_the_socket_that_reads_ahead(broker: Broker, town: Town):
+    subscriber = connected(broker)
+    assert isinstance(subscriber._link.client.socket(), BufferedSocket)
+    for minute in range(600):  # more than one turn of the loop takes
+        town.send(reading(1, minute))
+    taken = take(subscriber, 600)
+    assert [delivery.topic for delivery in taken] == [taken[0].topic] * 600
+    assert len({delivery.payload for delivery in taken}) == 600
+    subscriber.acknowledge(taken)
     subscriber.stop()

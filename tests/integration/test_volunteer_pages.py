@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from pypdf import PdfReader
 
 from api.notices import Notices
 from api.records import Event
@@ -72,9 +73,14 @@ def test_somebody_enrols_and_gets_a_receipt_as_page_and_as_json(town: Town, url:
     page = person.http.get("/mijn/bewijs")
     assert record.record_id in page.text
     receipt = person.http.get("/mijn/bewijs.json").json()
-    assert receipt["recordId"] == record.record_id
-    assert receipt["choices"] == {"district-index": ["heart", "self-report"]}
-    assert receipt["notice"]["sha256"] == town.registry.notices.of("nl").sha256
+    assert receipt["record"]["recordId"] == record.record_id
+    assert receipt["record"]["notice"]["sha256"] == town.registry.notices.of("nl").sha256
+    assert receipt["ledger"]["hash"] in page.text
+    paper = PdfReader(io.BytesIO(person.http.get("/mijn/bewijs.pdf").content)).pages
+    assert len(paper) == 1
+    printed = paper[0].extract_text()
+    for told in (record.record_id, record.notice.sha256, receipt["ledger"]["hash"], record.principal_id):
+        assert told in printed
     assert town.registry.ledger.verify() is None
 
 
@@ -195,7 +201,7 @@ def test_a_session_ends_by_itself(town: Town, url: str) -> None:
 
 
 def test_the_cookie_is_for_this_site_alone_and_no_script(tmp_path: Path) -> None:
-    town = Town(tmp_path, https=True)
+    town = Town(tmp_path, public_url="https://wijkpols.example")
     with serving(town.app) as url:
         code = town.code()
         form = {"code": code, "adult": "yes", "district": "WK034403", "secret": SECRET, "again": SECRET}
@@ -298,12 +304,12 @@ def test_own_data_is_drawn_with_tables_behind_and_each_look_is_listed(town: Town
     page = person.http.get("/mijn/gegevens").text
     assert page.count('<svg role="img"') == 2
     assert "Noordwest" in page or "Overvecht" in page
-    assert page.count("<caption>") == 4
-    assert "22 november 2026" in page  # the window with two hours of readings and an answer
+    assert page.count("<caption>") == 3
+    assert "22 november 2026" in page
     overview = person.http.get("/mijn").text
     assert "120 minuten" in overview
-    assert overview.count("<td>own data</td>") == 1
-    assert overview.count("<td>own page</td>") == 1
+    assert overview.count("<td>Uw gegevens bekeken</td>") == 1
+    assert overview.count("<td>Uw eigen pagina</td>") == 1
 
 
 def test_everything_can_be_taken_along_as_json_and_csv(town: Town, url: str) -> None:

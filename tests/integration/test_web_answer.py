@@ -34,7 +34,7 @@ def test_an_answer_is_stored_once_and_only_with_consent(
     tmp_path: Path, broker: Broker, publisher: ConsentPublisher
 ) -> None:
     store: ReadingStore = open_store(f"duckdb:///{tmp_path}/readings.duckdb")
-    town = Town(tmp_path, publisher=publisher)
+    town = Town(tmp_path, publisher=publisher, own_data=store)
     town.clock.time = time.time()
     ingest = Ingest(store=store, broker=broker.url, rejects=tmp_path / "rejects.sqlite", name="web-answer-test")
     with publisher, ingest, serving(town.app) as url:
@@ -49,6 +49,12 @@ def test_an_answer_is_stored_once_and_only_with_consent(
         until(lambda: store.person(person.pseudonym)[1] and store.person(person.pseudonym)[1][0].report.safe == 9)
         ((district, report),) = store.person(person.pseudonym)[1]
         assert (district, report.happy, report.reason) == ("WK034403", 7, Reason.GREEN)
+        # Corrected: the right marks in the place of the wrong ones, at the same time of the same district.
+        corrected = post(person, "/mijn/verbeteren/antwoord", at=str(report.at), safe="2", happy="4")
+        assert (corrected.status_code, "Dank u wel" in corrected.text) == (200, True)
+        until(lambda: store.person(person.pseudonym)[1][0].report.safe == 2)
+        ((district, again),) = store.person(person.pseudonym)[1]
+        assert (district, again.at, again.happy, again.reason) == ("WK034403", report.at, 4, Reason.GREEN)
         post(person, "/mijn/stoppen", erase="yes")
         assert publisher.wait_until_sent(20)
         until(lambda: town.registry.ledger.erasures(person.pseudonym)[0].erased_at is not None)

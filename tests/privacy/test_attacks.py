@@ -17,7 +17,7 @@ from contracts.release import Cadence
 
 WANTED = {
     "averaging", "timestamps", "withdrawal", "differencing over merges", "differencing over totals", "small cells",
-    "homogeneity", "membership", "value change", "reconstruction of 60 volunteers, 26 weeks",
+    "homogeneity", "membership", "membership, by hours", "value change", "reconstruction of 60 volunteers, 26 weeks",
     "reconstruction of 60 volunteers, 180 days",
 }  # fmt: skip
 

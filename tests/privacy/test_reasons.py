@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analytics.mechanism import RHO, RHO_REASONS, draw_reasons, reason_measurement, reason_noise
+from analytics.mechanism import RHO, RHO_PROFILE, RHO_REASONS, draw_reasons, reason_measurement, reason_noise
 from analytics.plan import Plan
 from analytics.reasons import REASONS, reasons_of
 from analytics.release import counts_of
-from analytics.scores import merge, score_readings, score_reports
+from analytics.scores import score_readings, score_reports
+from analytics.sums import merge
 from analytics.windows import instant, week_window
 from contracts.reading import Reason
 from contracts.release import Cadence
@@ -132,7 +133,7 @@ def test_a_week_releases_its_reasons_once_for_daily_and_weekly_areas(tmp_path: P
     )
     charges = {(e.area, e.window): (e.cadence, e.rho) for e in log.ledger() if e.window == WEEK.name}
     assert charges == {
-        (WEST, WEEK.name): (Cadence.DAILY, RHO_REASONS),
+        (WEST, WEEK.name): (Cadence.DAILY, RHO_REASONS + RHO_PROFILE),
         (NOORDWEST, WEEK.name): (Cadence.WEEKLY, RHO[Cadence.WEEKLY] + RHO_REASONS),
     }
     analytics.run()

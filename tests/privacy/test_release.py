@@ -15,7 +15,8 @@ from analytics.plan import Plan
 from analytics.records import records_of
 from analytics.release_log import ReleaseLog, open_engine
 from analytics.runner import pending
-from analytics.scores import NOTHING, merge, score_readings, score_reports
+from analytics.scores import score_readings, score_reports
+from analytics.sums import NOTHING, merge
 from analytics.windows import day_window, days_of, instant, week_window
 from contracts.ports import Fault, UsageFault
 from contracts.release import Cadence, Cell

@@ -18,14 +18,12 @@ from analytics.records import records_of
 from analytics.scores import (
     CONSTANTS,
     MICRO,
-    NOTHING,
-    Partial,
     calm_of,
-    merge,
     minute_calm,
     score_readings,
     score_reports,
 )
+from analytics.sums import NOTHING, Partial, counted, day_key, merge, run_sums
 from analytics.windows import day_window, instant, local_day, week_window
 from contracts.consent import Purpose
 from contracts.ports import ReadingColumns, StoredReading
@@ -363,3 +361,36 @@ def test_calm_is_fifty_at_the_usual_and_bounded_by_three_scales():
     assert calm[0] == pytest.approx(50)
     assert calm[1] == pytest.approx(100 * NormalDist().cdf(-3), abs=1e-5)
     assert np.isnan(calm[2])
+
+
+# Adding up.
+
+
+def plainly(keys: list[tuple[int, ...]], values: list[tuple[int, ...]]) -> dict[tuple[int, ...], tuple[int, ...]]:
+    found: dict[tuple[int, ...], tuple[int, ...]] = {}
+    for key, row in zip(keys, values, strict=True):
+        found[key] = tuple(a + b for a, b in zip(found.get(key, (0,) * len(row)), row, strict=True))
+    return found
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(-9, 9), st.booleans()), min_size=1),
+       st.booleans())  # fmt: skip
+def test_rows_in_order_or_in_none_add_up_to_the_same(rows: list[tuple[int, int, int, bool]], in_order: bool):
+    rows = sorted(rows) if in_order else rows
+    person, day, value, flag = (np.array(column) for column in zip(*rows, strict=True))
+    starts, sums = run_sums((person, day), (flag, value))
+    key, total = counted(day_key(person[starts], day[starts]), sums)
+    expected = plainly([row[:2] for row in rows], [(int(row[3]), row[2]) for row in rows])
+    got = {(k >> 32, k & 0xFFFFFFFF): tuple(line) for k, line in zip(key.tolist(), total.tolist(), strict=True)}
+    assert got == expected
+    assert key.tolist() == sorted(got and [p << 32 | d for p, d in got])
+    assert len(starts) == len(expected) or not in_order
+
+
+def test_parts_that_cut_through_a_persons_day_change_nothing(monkeypatch: pytest.MonkeyPatch):
+    store = MemoryStore()
+    fill(store, range(7), 5)
+    whole = scored(store)
+    for rows in (1, 7, 64):
+        monkeypatch.setattr("analytics.sums.ROWS", rows)
+        assert same(scored(store), whole)

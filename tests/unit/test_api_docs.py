@@ -9,9 +9,10 @@ from api.app import create_app
 from api.citizen.page_routes import router as pages
 from api.openapi import describe
 from api.settings import Settings
-from api.volunteer import entry_pages, own_pages
+from api.volunteer import entry_pages, own_pages, passkey_pages, rights_pages
 from tests.api_support import ManualClock, MemoryReleases, registry_for, settings_for
 
+_OWN = (entry_pages, own_pages, passkey_pages, rights_pages)
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "api.md").read_text()
 
 
@@ -34,7 +35,7 @@ def test_every_route_is_on_the_page_and_every_route_on_the_page_is_there(tmp_pat
     assert told - {"GET /v1/openapi.json"} == served
     shown = {route.path for route in pages.routes}  # type: ignore[attr-defined]
     assert {path for path in shown if f"`{path}`" not in PAGE} == set()
-    own = {r.path.removeprefix("/en") for module in (entry_pages, own_pages) for r in module.router.routes}  # type: ignore[attr-defined]
+    own = {r.path.removeprefix("/en") for module in _OWN for r in module.router.routes}  # type: ignore[attr-defined]
     assert set(re.findall(r"^\| `(/mijn[^`]*)` \|", PAGE, re.MULTILINE)) == own
 
 

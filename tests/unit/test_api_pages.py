@@ -18,6 +18,7 @@ import api.pages
 from analytics.mechanism import epsilon
 from api.notices import LANGUAGES, Notices
 from api.pages.charts import draw_course
+from api.pages.evidence import CODE, PEOPLE, TOLD, code_of
 from api.pages.figures import course, newest_figures, safety_weights
 from api.pages.maps import SHADES, draw, shade_of
 from api.pages.render import prose
@@ -52,7 +53,7 @@ def test_every_text_that_a_template_asks_for_is_there_and_every_text_is_asked_fo
     begun = set(re.findall(r"[\"']([a-z]+\.(?:[a-z]+\.)?)[\"'] ~", templates))
     asked |= {"legend", "and"}
     known = set(texts("nl"))
-    assert asked - known - {name for name in asked if name.endswith((".html", ".css", ".svg"))} == set()
+    assert asked - known - {name for name in asked if name.endswith((".html", ".css", ".js", ".svg"))} == set()
     assert {key for key in known if key not in asked and not any(key.startswith(b) for b in begun)} <= {
         key for key in known if key.startswith(("date.", "window."))
     }
@@ -242,3 +243,20 @@ def test_the_api_imports_nothing_that_holds_readings() -> None:
                 root = name.split(".")[0]
                 assert root not in ("ingest", "gateway", "duckdb", "influxdb_client", "numpy"), (path, name)
                 assert root != "analytics" or name in allowed, (path, name)
+
+
+def test_the_evidence_on_the_page_is_that_of_the_docs() -> None:
+    told = (Path(__file__).resolve().parents[2] / "docs" / "explanation" / "method.md").read_text()
+    rows = re.findall(r"^\| [^|]+ \| \*\*(\.\d+)\*\* \[(\.\d+) (\.\d+)\] \|", told, re.MULTILINE)
+    assert [(row.middle, row.quarter, row.three_quarters) for row in TOLD] == [tuple(map(float, row)) for row in rows]
+    assert f"({PEOPLE} people" in told
+
+
+def test_the_code_that_a_page_leads_to_is_there_and_no_other() -> None:
+    for modules in CODE.values():
+        for module in modules:
+            text = code_of(module)
+            assert text is not None
+            assert '"""' in text
+    assert code_of("release_log") is None
+    assert code_of("../api/ledger") is None

@@ -11,7 +11,7 @@ import pytest
 
 import wijkpols
 from contracts.release import Cadence
-from evaluation.detection import Delay, Scenario, Stock, delays
+from evaluation.detection import Delay, Scenario, Stock, delays, replays
 
 #: One person, calm at rest and far from calm under stress.
 PEOPLE = [Stock(np.linspace(40, 60, 30), np.linspace(5, 25, 20))]
@@ -26,6 +26,15 @@ def test_more_volunteers_under_stress_are_seen_sooner():
     assert everybody.detected == 4
     assert everybody.median <= half.median
     assert math.isinf(nobody.median)
+
+
+def test_released_figures_vary_as_the_thresholds_take_for_granted():
+    """In standard errors from a usual figure: of variance 1 and independent, or false alarms come at another rate."""
+    ((_, after),) = replays(Scenario(horizon=900, runs=1), 0, PEOPLE)
+    error = math.sqrt(2 / len(after))
+    assert abs(after.mean()) < 6 / math.sqrt(len(after)) + 6 / math.sqrt(56)
+    assert after.var() == pytest.approx(1, abs=4 * error)
+    assert abs(np.corrcoef(after[1:], after[:-1])[0, 1]) < 6 / math.sqrt(len(after))
 
 
 def test_weeks_serve_districts_that_are_too_small_for_days():

@@ -98,3 +98,14 @@ def test_nothing_gives_nothing():
     nothing = np.empty(0)
     assert skin_rise(np.empty(0, np.int32), np.empty(0, np.int64), nothing, np.empty(0, np.bool_)).size == 0
     assert heart_rise(np.empty(0, np.int32), np.empty(0, np.int64), nothing, nothing).size == 0
+
+
+def test_a_value_that_no_band_can_give_does_not_reach_another_person():
+    """Stores refuse it; were one to come through, one person's reading must not change another's record."""
+    person = np.repeat(np.arange(2, dtype=np.int32), 30)
+    minute = np.tile(60 * np.arange(30), 2)
+    eda = np.exp(np.random.default_rng(1).normal(0, 0.3, 60))
+    wild = eda.copy()
+    wild[10] = np.inf
+    still = np.ones(60, np.bool_)
+    assert np.array_equal(skin_rise(person, minute, eda, still)[30:], skin_rise(person, minute, wild, still)[30:])

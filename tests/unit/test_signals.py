@@ -16,6 +16,7 @@ from analytics.signals import (
     adjusted_p,
     cusum,
     decompose,
+    false_alarms,
     smooth,
     standard_error,
     threshold_for,
@@ -130,3 +131,24 @@ def test_a_part_that_does_not_change_adds_nothing(before: Figures, happy: float)
 
 def test_a_margin_is_two_standard_errors():
     assert standard_error(3.92) == pytest.approx(2.0, abs=1e-3)
+
+
+@pytest.mark.parametrize(("every", "learnt_from"), [(200, None), (200, 56), (400, 26)])
+def test_false_alarms_come_as_often_as_stated_also_when_the_usual_figure_is_learnt(every: int, learnt_from: int | None):
+    """Series in which nothing changes; each begins anew after an alarm. Within a tenth, 6 standard errors or more."""
+    random, series, windows = np.random.default_rng(7), 4_000, 2_000
+    wrong = np.zeros(series) if learnt_from is None else random.standard_normal(series) / math.sqrt(learnt_from)
+    threshold = threshold_for(every, learnt_from=learnt_from)
+    level, alarms = np.zeros(series), 0
+    for _ in range(windows):
+        level = np.maximum(0, level - (random.standard_normal(series) - wrong) - 0.5)
+        above = level > threshold
+        alarms += int(above.sum())
+        level[above] = 0
+    assert alarms * every / (series * windows) == pytest.approx(1, abs=0.1)
+
+
+def test_a_usual_figure_that_is_learnt_from_56_days_would_nearly_triple_the_alarms():
+    threshold = threshold_for(20 * 365.25)
+    assert false_alarms(threshold, learnt_from=56) * 20 * 365.25 == pytest.approx(2.9, abs=0.1)
+    assert threshold_for(20 * 365.25, learnt_from=56) == pytest.approx(8.79, abs=0.02)

@@ -1,0 +1,223 @@
+"""/mijn: take along as FHIR, what releases cost, correct, object, another band; and each look is told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+from fhirclient.models.bundle import Bundle
+from fhirclient.models.fhirabstractbase import FHIRValidationError
+
+import wijkpols
+from analytics.budget import Entry
+from api.volunteer import own_fhir
+from contracts.consent import Purpose
+from contracts.ports import StoredReading
+from contracts.reading import Reading, Reason
+from contracts.release import METHOD_VERSION, Cadence, ReasonCount
+from tests.api_support import BAND_KEY, NOW, midnight, serving
+from tests.api_volunteers import SECRET, Town, csrf_in, post
+from tests.registrykit.databases import url_of
+
+#: The day on which each person of the town has two hours of readings and an answer.
+DAY = date(2026, 11, 22)
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Town:
+    return Town(tmp_path_factory.mktemp("town"))
+
+
+@pytest.fixture(scope="module")
+def url(town: Town) -> Iterator[str]:
+    with serving(town.app) as found:
+        yield found
+
+
+# FHIR
+
+
+def test_heart_data_goes_along_as_fhir_that_a_library_reads(town: Town, url: str) -> None:
+    person = town.enrol(url)
+    answer = person.http.get("/mijn/gegevens.fhir.json")
+    assert answer.headers["content-type"] == "application/fhir+json"
+    assert answer.headers["cache-control"] == "no-store"
+    found = Bundle(answer.json())  # raises on anything that R4 does not know
+    assert (found.type, len(found.entry)) == ("collection", 120)
+    first = found.entry[0].resource
+    assert first.code.coding[0].code == "8867-4"
+    assert (first.valueQuantity.code, first.valueQuantity.system) == ("/min", "http://unitsofmeasure.org")
+    assert first.valueQuantity.value == town.store.rates[person.pseudonym]
+    assert first.effectivePeriod.start.date.timestamp() == NOW - 86_400 - 60 * 120
+    assert first.subject.identifier.value == person.pseudonym
+    looked = [entry.purpose for entry in town.registry.access_log.own(person.pseudonym)]
+    assert "own export" in looked
+
+
+def test_each_kind_has_its_code_and_unit_and_what_was_not_measured_is_absent() -> None:
+    rows = [
+        StoredReading("WK034403", Reading(pseudonym="a" * 26, minute=NOW, hr=70.5, sdnn=41.5)),
+        StoredReading("WK034403", Reading(pseudonym="a" * 26, minute=NOW + 60, eda=1.0)),
+    ]
+    found = Bundle(json.loads("".join(own_fhir.bundle("a" * 26, rows, now=NOW))))
+    told = [(e.resource.code.coding[0].code, e.resource.valueQuantity.code) for e in found.entry]
+    assert told == [("8867-4", "/min"), ("80404-7", "ms")]
+    assert json.loads("".join(own_fhir.bundle("a" * 26, [], now=NOW)))["entry"] == []
+    rows = [StoredReading("WK034403", Reading(pseudonym="a" * 26, minute=NOW, hr="fast"))]  # type: ignore[arg-type]
+    with pytest.raises(FHIRValidationError):
+        "".join(own_fhir.bundle("a" * 26, rows, now=NOW))
+
+
+# What releases cost
+
+
+def test_the_releases_that_somebody_was_part_of_are_told_with_what_they_cost(tmp_path: Path) -> None:
+    town = Town(tmp_path)
+    monday = DAY - timedelta(days=6)
+    town.releases.charged = [
+        Entry("WK034403", DAY.isoformat(), Cadence.DAILY, midnight(DAY + timedelta(days=1)), METHOD_VERSION, 0.04),
+        Entry("WK034403", "2026-11-21", Cadence.DAILY, midnight(DAY), METHOD_VERSION, 0.04),  # nothing of hers
+        Entry("WK034406", DAY.isoformat(), Cadence.DAILY, midnight(DAY + timedelta(days=1)), METHOD_VERSION, 0.04),
+        Entry("WK034403", "2026-W47", Cadence.DAILY, midnight(DAY + timedelta(days=1)), METHOD_VERSION, 0.01),
+    ]
+    town.releases.counted = [
+        ReasonCount(
+            area="WK034403",
+            districts=("WK034403",),
+            reason=Reason.LIGHT,
+            window="2026-W47",
+            start=midnight(monday),
+            end=midnight(DAY + timedelta(days=1)),
+            method=METHOD_VERSION,
+            status="withheld",
+        )
+    ]
+    with serving(town.app) as url:
+        person = town.enrol(url)
+        page = person.http.get("/mijn/gegevens").text
+        section = page[page.index('id="cijfers"') :]
+        assert section.count('<th scope="row">') == 1  # the day; in the week she gave no reason
+        assert "waarschijnlijk 0,04 van hoogstens 1,50" in section
+        assert "Precies weten kan niet" in section
+        whole = person.http.get("/mijn/gegevens.json").json()
+        assert whole["releases"] == [{"area": "WK034403", "window": "2026-11-22", "rho": 0.04}]
+
+
+# Correct
+
+
+def test_a_wrong_district_is_corrected_and_the_receipt_says_so(town: Town, url: str) -> None:
+    person = town.enrol(url)
+    until = town.registry.ledger.current(person.pseudonym).valid_until
+    answer = post(person, "/mijn/verbeteren", district="WK034404")
+    assert "WK034404" in answer.text
+    record = town.registry.ledger.current(person.pseudonym)
+    assert (record.district, record.valid_until) == ("WK034404", until)
+    assert post(person, "/mijn/verbeteren", district="WK999999").status_code == 400
+    post(person, "/mijn/stoppen")
+    refused = post(person, "/mijn/verbeteren", district="WK034403")
+    assert (refused.status_code, "U doet nu niet mee" in refused.text) == (409, True)
+
+
+def test_only_an_own_answer_can_be_corrected(town: Town, url: str) -> None:
+    person = town.enrol(url)
+    at = NOW - 86_400 - 60 * 115
+    page = person.http.get("/mijn/verbeteren").text
+    assert f"/mijn/verbeteren/antwoord?at={at}" in page
+    form = person.http.get("/mijn/verbeteren/antwoord", params={"at": str(at)})
+    assert form.text.count(" checked") == 2  # what was answered
+    for other in ("", "1", f"{at + 60}", "9" * 12, "9" * 200, "-1", "²", "1 OR 1=1"):
+        assert person.http.get("/mijn/verbeteren/antwoord", params={"at": other}).status_code == 404
+        assert post(person, "/mijn/verbeteren/antwoord", at=other, safe="1", happy="1").status_code == 404
+    assert post(person, "/mijn/verbeteren/antwoord", at=str(at), safe="1").status_code == 400
+    assert post(person, "/mijn/verbeteren/antwoord", at=str(at), safe="1", happy="1").status_code == 503  # no broker
+
+
+# Object
+
+
+def test_an_objection_is_kept_answered_by_staff_and_read_on_the_own_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    town = Town(tmp_path)
+    monkeypatch.setenv("WIJKPOLS_REGISTRY_URL", url_of(tmp_path))
+    monkeypatch.setenv("WIJKPOLS_BAND_KEY", BAND_KEY)
+    with serving(town.app) as url:
+        person = town.enrol(url)
+        assert post(person, "/mijn/bezwaar").status_code == 400
+        assert post(person, "/mijn/bezwaar", subject="everything").status_code == 400
+        assert "Nog geen antwoord" in post(person, "/mijn/bezwaar", subject="look").text
+        assert wijkpols.main(["volunteers", "objections"]) == 0
+        listed = capsys.readouterr().out
+        assert "1  2026-11-23  look" in listed
+        assert person.pseudonym not in listed  # who answers does not see who asked
+        words = "Dat was voor de berekening. <b>"
+        assert wijkpols.main(["volunteers", "objections", "--answer", "1", words]) == 0
+        for again in (["1", "nog eens"], ["x", "y"], ["1", ""], ["1", "z" * 501], ["99999", "y"]):
+            assert wijkpols.main(["volunteers", "objections", "--answer", *again]) in (1, 2)
+        page = person.http.get("/mijn/bezwaar").text
+        assert "Dat was voor de berekening. &lt;b&gt;" in page
+        assert "nog eens" not in page
+        assert "Uw bezwaar beantwoord" in person.http.get("/mijn").text
+        for _ in range(10):
+            assert post(person, "/mijn/bezwaar", subject="figure").status_code == 200
+        assert post(person, "/mijn/bezwaar", subject="figure").status_code == 409
+        assert len(person.http.get("/mijn/gegevens.json").json()["objections"]) == 11
+
+
+# Who looked
+
+
+def test_each_look_is_told_by_page_export_staff_and_analytics(tmp_path: Path) -> None:
+    town = Town(tmp_path)
+    with serving(town.app) as url:
+        town.registry.ledger.covered(Purpose.DISTRICT_INDEX, town.clock.time)  # a day before anybody took part
+        town.clock.time += 86_400
+        person = town.enrol(url)
+        for path in ("gegevens", "gegevens.json", "metingen.csv", "antwoorden.csv", "gegevens.fhir.json", "verbeteren"):
+            assert person.http.get(f"/mijn/{path}").status_code == 200
+        for _ in range(3):
+            town.registry.ledger.covered(Purpose.DISTRICT_INDEX, town.clock.time)
+        whole = person.http.get("/mijn/gegevens.json").json()
+        told = [(entry["role"], entry["purpose"]) for entry in whole["accesses"]]
+        assert told.count(("volunteer", "own export")) == 5
+        assert told.count(("volunteer", "own data")) == 1
+        assert told.count(("volunteer", "correction")) == 1
+        assert told.count(("analytics", "district-index")) == 1  # once a day, and not from before
+        assert "De berekening van de wijkcijfers" in person.http.get("/mijn").text
+        public = person.http.get("/v1/access-log").json()["entries"]
+        assert {entry["role"] for entry in public} == {"volunteer", "analytics"}
+        assert person.pseudonym not in json.dumps(public)
+
+
+# Another band
+
+
+def test_a_lost_band_is_left_for_a_new_one_with_everything(town: Town, url: str) -> None:
+    person = town.enrol(url)
+    new = town.code()
+    answer = post(person, "/mijn/band", code=new)
+    assert (answer.status_code, new in answer.text) == (200, True)
+    assert town.registry.ledger.wearer_of(new) == person.pseudonym
+    assert "120 minuten" in person.http.get("/mijn").text
+    person.http.cookies.clear()
+    assert person.http.post("/mijn/inloggen", data={"code": person.code, "secret": SECRET}).status_code == 403
+    assert "U doet mee." in person.http.post("/mijn/inloggen", data={"code": new, "secret": SECRET}).text
+
+
+def test_guessing_for_another_band_is_slowed_down(tmp_path: Path) -> None:
+    town = Town(tmp_path)
+    with serving(town.app) as url:
+        person, other = town.enrol(url), town.enrol(url)
+        csrf = csrf_in(person.http.get("/mijn").text)
+        guesses = [other.code, *(f"AAAA-BBBB-CCCC-{number:04}" for number in range(29))]
+        for guess in guesses:
+            assert person.http.post("/mijn/band", data={"csrf": csrf, "code": guess}).status_code == 403
+        good = town.code()
+        locked = person.http.post("/mijn/band", data={"csrf": csrf, "code": good})
+        assert (locked.status_code, locked.headers["retry-after"]) == (429, "900")
+        assert town.registry.ledger.wearer_of(other.code) == other.pseudonym
+        assert town.registry.ledger.claimable(good)
