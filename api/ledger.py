@@ -14,7 +14,6 @@ import secrets
 import uuid
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from statistics import median
 from typing import Final, NamedTuple
 
 import msgspec
@@ -25,6 +24,7 @@ from api.notices import Language, Notices
 from api.outbox import message_out_of
 from api.records import ConsentRecord, ErasureRecord, Event, Purposes
 from api.tables import (
+    ADDRESSES,
     BANDS,
     BEARER_TOKENS,
     CONSENT_EVENTS,
@@ -70,12 +70,15 @@ class ErasureState(NamedTuple):
 
 
 class ErasureTotals(NamedTuple):
-    """How erasures go, over everybody."""
+    """How erasures go, over everybody, from the button to the end."""
 
     done: int
     under_way: int
-    seconds_median: float | None
-    seconds_max: float | None
+    seconds: tuple[float, ...]  # of each that is done, rising, up to a second too long: a choice keeps whole seconds
+
+    def within(self, share: float) -> float | None:
+        """The seconds in which this share of them (0 to 1) was done; None before the first."""
+        return self.seconds[max(0, math.ceil(share * len(self.seconds)) - 1)] if self.seconds else None
 
 
 class Enrolment(NamedTuple):
@@ -186,9 +189,10 @@ class Ledger:
             current = last_words.current(connection, pseudonym)
             if self._erasure_open(connection, pseudonym):
                 raise LedgerRefusal(Refusal.ERASURE_OPEN)
-            language: Language = "en" if current.notice.language == "en" else "nl"
             at = max(self._now(), current.at)
-            record = self._record(pseudonym, choices, at=at, district=current.district, language=language)
+            record = self._record(
+                pseudonym, choices, at=at, district=current.district, language=current.notice.language
+            )
             if record.event is Event.REFUSED and current.stands:
                 record = msgspec.structs.replace(record, event=Event.WITHDRAWN)
             elif record.stands and current.event in (Event.INVALIDATED, Event.EXPIRED):
@@ -216,6 +220,7 @@ class Ledger:
             )
             last_words.write(connection, link, record)
             if erase:
+                connection.execute(delete(ADDRESSES).where(ADDRESSES.c.pseudonym == pseudonym))
                 connection.execute(insert(ERASURES).values(revision=link.seq, pseudonym=pseudonym, asked_at=at))
         return record
 
@@ -287,17 +292,13 @@ class Ledger:
             ]
 
     def erasure_totals(self) -> ErasureTotals:
-        """How many erasures were done and how long the last ones took."""
+        """How the last erasures went."""
         query = select(ERASURES.c.asked_at, ERASURES.c.erased_at).order_by(ERASURES.c.revision.desc())
         with self._engine.connect() as connection:
             rows = connection.execute(query.limit(_ERASURES_LOOKED_AT)).all()
-        seconds = [max(0.0, row.erased_at - row.asked_at) for row in rows if row.erased_at is not None]
-        return ErasureTotals(
-            done=len(seconds),
-            under_way=len(rows) - len(seconds),
-            seconds_median=median(seconds) if seconds else None,
-            seconds_max=max(seconds, default=None),
-        )
+        # A choice is dated at the next whole second, so that nothing from before it is covered.
+        seconds = sorted(max(0.0, row.erased_at - (row.asked_at - 1)) for row in rows if row.erased_at is not None)
+        return ErasureTotals(done=len(seconds), under_way=len(rows) - len(seconds), seconds=tuple(seconds))
 
     def covered(self, purpose: Purpose, now: float) -> Mapping[str, Cover]:
         """See contracts.ports.ConsentDirectory. Who asks is about to read, and that is written down first."""

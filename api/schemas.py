@@ -239,13 +239,22 @@ class MetricCounts(Schema):
     withheld: dict[str, int] = Field(description="Figures withheld, by reason.")
 
 
+class DoneWithin(Schema):
+    """How many were done within a span."""
+
+    seconds: int = Field(description="The span.")
+    done: int = Field(description="So many were.")
+
+
 class ErasureTotalsOut(Schema):
     """How erasures go."""
 
     done: int = Field(description="Erasures done.")
     under_way: int = Field(description="Erasures asked for and not yet reported as done.")
-    seconds_median: float | None = Field(description="Half of them took less.")
-    seconds_max: float | None = Field(description="The longest one.")
+    seconds_median: float | None = Field(description="Half of them were done within so many seconds of the button.")
+    seconds_p99: float | None = Field(description="99 of 100 were.")
+    seconds_max: float | None = Field(description="All were.")
+    done_within: list[DoneWithin] = Field(description="How many were done within some spans.")
     seconds_promised: int = Field(description="What is promised.")
 
 

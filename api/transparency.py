@@ -5,6 +5,7 @@ Nothing here counts people: how many bands a gateway hears, how many are enrolle
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from datetime import UTC, datetime
 from typing import Final
@@ -16,6 +17,7 @@ from api.records import CONSENT_MONTHS, LAWFUL_BASIS
 from api.schemas import (
     BudgetOut,
     CategoryOut,
+    DoneWithin,
     ErasureTotalsOut,
     FieldOut,
     GatewayOut,
@@ -29,6 +31,8 @@ from contracts.release import MEASURED
 #: What is promised to volunteers (docs: the way of consent).
 WITHDRAWAL_SECONDS: Final = 60
 ERASURE_SECONDS: Final = 86_400
+#: Seconds: what we want, a minute, an hour, what is promised.
+_SPANS: Final = (5, 60, 3_600, ERASURE_SECONDS)
 
 #: A self-report's own fields, which are no fields of a reading.
 _SELF_REPORT: Final = (
@@ -70,8 +74,10 @@ def transparency(parts: Parts) -> Transparency:
         erasures=ErasureTotalsOut(
             done=totals.done,
             under_way=totals.under_way,
-            seconds_median=totals.seconds_median,
-            seconds_max=totals.seconds_max,
+            seconds_median=totals.within(0.5),
+            seconds_p99=totals.within(0.99),
+            seconds_max=totals.within(1.0),
+            done_within=[DoneWithin(seconds=span, done=bisect_right(totals.seconds, span)) for span in _SPANS],
             seconds_promised=ERASURE_SECONDS,
         ),
         gateways=gateways(parts),

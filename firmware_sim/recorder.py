@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from firmware_sim import record
 from firmware_sim.physiology import Samples
-from firmware_sim.record import RECORD_S
+from firmware_sim.record import HEART, MOTION, RECORD_S, SKIN
 from firmware_sim.record_log import RecordLog
 
 
 class Recorder:
     """Writes to a RecordLog. Times are the band's own."""
 
-    def __init__(self, log: RecordLog) -> None:
+    def __init__(self, log: RecordLog, sensors: Callable[[], int] = lambda: HEART | SKIN | MOTION) -> None:
+        """`sensors` tells which of them run, as bits of Record Contents; with none there are no records."""
         self._log = log
+        self._sensors = sensors
         self._samples: Samples | None = None
         self._start = 0
         self._told = 0  # answers before this second are stored
@@ -40,5 +43,7 @@ class Recorder:
         """End the record that is being measured, if there is one, with the second before `tick`."""
         samples = self._samples
         if samples is not None and self._start < tick <= samples.end:
-            self._log.append(partial(record.measurement, samples.cut(self._start, tick)))
+            sensors = self._sensors()
+            if sensors:
+                self._log.append(partial(record.measurement, samples.cut(self._start, tick), sensors=sensors))
             self._start = tick

@@ -13,7 +13,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
@@ -97,7 +97,7 @@ class Outbox:
 
     def oldest(self) -> int:
         """Unix seconds at which the oldest message was put in; 0 when nothing waits, or when it is closed."""
-        with self._lock:
+        with self._guarded():
             if self._closed:
                 return 0
             found = self._db.execute("SELECT added_at FROM outbox ORDER BY seq LIMIT 1").fetchone()
@@ -146,7 +146,7 @@ class Outbox:
 
     def drained(self, token: str, log: int) -> Drained:
         """How far this memory of a band was read; from nothing on, when it was not."""
-        with self._lock:
+        with self._guarded():
             found = self._db.execute(
                 "SELECT seq, minute, overwritten FROM drained WHERE token = ? AND log = ?", (token, log)
             )
@@ -155,13 +155,13 @@ class Outbox:
 
     def turn(self, band: str) -> int:
         """When a band was last read, unix seconds; 0 when that is not known. `band` is an identity or an address."""
-        with self._lock:
+        with self._guarded():
             found = self._db.execute("SELECT at FROM turns WHERE band = ?", (self._hashed(band),)).fetchone()
         return int(found[0]) if found is not None else 0
 
     def note_turn(self, band: str, now: float) -> None:
         """A band was read."""
-        with self._lock:
+        with self._guarded():
             self._db.execute("INSERT OR REPLACE INTO turns VALUES (?, ?)", (self._hashed(band), int(now)))
 
     def _hashed(self, band: str) -> bytes:
@@ -169,7 +169,7 @@ class Outbox:
 
     def after(self, seq: int, limit: int) -> list[Row]:
         """The oldest rows with a number above `seq`."""
-        with self._lock:
+        with self._guarded():
             found = self._db.execute(
                 "SELECT seq, pseudonym, readings, payload, added_at, void_from FROM outbox"
                 " WHERE seq > ? ORDER BY seq LIMIT ?",
@@ -289,22 +289,33 @@ class Outbox:
         return gone
 
     @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """With the lock. A damaged file gives way to a new one; the caller still hears of the fault."""
+        with self._lock:
+            try:
+                yield
+            except sqlite3.Error as fault:
+                if is_damaged(fault):
+                    self._db.close()
+                    put_aside(self._folder)
+                    self._begin()
+                raise
+
+    @contextmanager
     def _transaction(self) -> Iterator[None]:
         """All or nothing, the counters in memory included."""
         counters = self._rows, self._bytes
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._db.execute("COMMIT")
-        except BaseException as fault:
-            self._rows, self._bytes = counters
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            if isinstance(fault, sqlite3.Error) and is_damaged(fault):
-                self._db.close()
-                put_aside(self._folder)
-                self._begin()  # what comes now has a place again; the caller still hears of the fault
-            raise
+        with self._guarded():
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                self._rows, self._bytes = counters
+                with suppress(sqlite3.Error):  # what made it fail is told; a damaged file cannot be rolled back either
+                    if self._db.in_transaction:
+                        self._db.execute("ROLLBACK")
+                raise
 
 
 def _messages(

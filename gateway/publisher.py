@@ -175,12 +175,7 @@ class Publisher:
 
     def _make_client(self) -> mqtt.Client:
         gateway, district = self._names
-        client = mqtt.Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=f"wijkpols-gateway-{gateway}",
-            protocol=mqtt.MQTTv5,
-            reconnect_on_failure=False,
-        )
+        client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=f"wijkpols-gateway-{gateway}", protocol=mqtt.MQTTv5)
         client.enable_logger(logging.getLogger(f"{__name__}.paho"))
         self._broker.secure(client)
         client.reconnect_delay_set(min_delay=1, max_delay=60)
@@ -208,7 +203,6 @@ class Publisher:
             self._tell(
                 f"the broker {self._broker} refuses this gateway ({code}): check user and password of the broker URL"
             )
-            self._renew_at = time.monotonic() + REFUSED_WAIT_S / 6
             return
         self._failure = ""
         _log.info("connected to the broker %s", self._broker)
@@ -261,7 +255,7 @@ class Publisher:
 
     def _disconnected(
         self,
-        _client: mqtt.Client,
+        client: mqtt.Client,
         _data: object,
         _flags: mqtt.DisconnectFlags,
         code: ReasonCode,
@@ -270,7 +264,9 @@ class Publisher:
         was, self._connected = self._connected, False
         if not self._stopping:
             self._lately.lost(time.monotonic())
-            self._renew_at = max(self._renew_at or 0.0, time.monotonic() + RENEW_WAIT_S)
+            if was:
+                client.loop_stop()  # or paho would connect again, and send what was in flight, by itself
+                self._renew_at = time.monotonic() + RENEW_WAIT_S
         self._wake.set()
         if was and not self._stopping:
             hint = ": another gateway has this name" if code.getName() == "Session taken over" else ""

@@ -55,6 +55,8 @@ _WAIT_S: Final[Mapping[Ended, tuple[float, float]]] = {
     Ended.FAILED: (2.0, 300.0),
 }
 _FAILURES: Final = (Ended.FAULTY, Ended.FAILED)
+#: After a lost link or a failure a band keeps its place, so often in a row; then it goes to the back.
+STRIKES_MAX: Final = 2
 READ: Final = (Ended.DRAINED, Ended.MORE, Ended.TURN_OVER)
 
 
@@ -75,6 +77,7 @@ class _Band:
         self.read_s = float("-inf")
         self.not_before_s = float("-inf")
         self.failures = 0
+        self.strikes = 0
         self.radio: str | None = None  # the one that has it connected
         self.without_consent = False
         self.refused = False  # something that may change at any moment kept it from being read
@@ -109,7 +112,7 @@ class Rotation:
         if band is None:
             if len(self._bands) >= BANDS_MAX:
                 free = (other for other, known in self._bands.items() if known.radio is None)
-                del self._bands[min(free, key=lambda one: max(self._bands[one].heard_s.values()))]
+                del self._bands[min(free, key=lambda one: max(self._bands[one].heard_s.values(), default=0.0))]
             band = self._bands[key] = _Band(now_s - unread_s(key))
         band.heard_s[radio] = now_s
 
@@ -157,7 +160,10 @@ class Rotation:
         """A turn is over."""
         band = self._bands[key]
         band.radio = None
-        band.turn_s = now_s
+        band.heard_s.clear()  # it must be heard again: it may be gone, or have another address by now
+        band.strikes = band.strikes + 1 if how in (Ended.LOST, Ended.FAILED) else 0
+        if not 0 < band.strikes <= STRIKES_MAX:
+            band.turn_s = now_s
         band.without_consent = how in (Ended.NO_CONSENT, Ended.NO_SERIAL)
         band.refused = band.without_consent or how is Ended.NOT_PAIRED
         if how in READ:

@@ -94,11 +94,10 @@ class Session:
 
     async def _note_battery(self) -> None:
         if self._band.has(profile.BATTERY):
-            value = await self._band.read(profile.BATTERY)
-            if len(value) == 1 and value[0] <= 100:
-                self._turn.noted(battery=value[0])
-            else:
-                self._uplink.note_frames({"battery:range": 1})
+            try:
+                self._turn.noted(battery=codec.battery_level(await self._band.read(profile.BATTERY)))
+            except MalformedFrame as bad:
+                self._uplink.note_frames({f"{bad.frame}:{bad.reason}": 1})
 
     async def _drain(self, cover: Cover) -> Ended:
         """Read the band's memory. The link, or a change of consent, ends it at once: what is stored by then counts."""

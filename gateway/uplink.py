@@ -234,8 +234,14 @@ class Uplink:
                 turns=dict(self._turns),
                 published=self._published,
                 outbox_rows=len(self._outbox),
-                outbox_since=self._outbox.oldest(),
+                outbox_since=self._waiting_since(),
             )
+
+    def _waiting_since(self) -> int:
+        try:
+            return self._outbox.oldest()
+        except sqlite3.Error:  # the next write tells of it
+            return 0
 
     def _count(self, reason: str, minutes: int) -> None:
         if minutes:

@@ -12,7 +12,7 @@ from bumble.controller import Connection
 from firmware_sim.air import AirController, AirLink
 
 #: A usual connection interval, and how many packets of 251 bytes go at one event (2M PHY).
-INTERVAL_S: Final = 0.030
+INTERVAL_S: Final = 0.015
 PACKETS_PER_EVENT: Final = 6
 
 

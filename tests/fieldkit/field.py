@@ -235,7 +235,9 @@ class Field:
         self._adapter = await open_adapter(self._radio, link=self._air)
         for number in range(self._liars):
             serial = 500_000 + number
-            self._town.give(*wearer(serial))
+            token, pseudonym = wearer(serial)
+            self._town.give(token, pseudonym)
+            self._town.ignored.add(pseudonym)
             samples = Wearing(Person(7, serial, DISTRICT), start=START - 600, minutes=10).samples(START - 600, START)
             lie = liar(
                 self._air,
@@ -293,17 +295,26 @@ class Field:
     def _late(self) -> bool:
         return self._clock.now() > self._end - 300
 
+    async def _connected(self) -> FieldBand | None:
+        """A band in a connection, some time after it was made."""
+        while not self._late:
+            await asyncio.sleep(self._chance.uniform(0.1, 2.0))
+            there = [band for band in self.bands if band.connected]
+            if there:
+                return self._chance.choice(there)
+        return None
+
     async def _lose_link(self) -> bool:
-        there = [band for band in self.bands if band.connected]
-        if there:
-            self._chance.choice(there).drop_link()
-        return bool(there)
+        band = await self._connected()
+        if band is not None:
+            band.drop_link()
+        return band is not None
 
     async def _change_address(self) -> bool:
-        there = [band for band in self.bands if band.connected]
-        if there:
-            await self._chance.choice(there).change_address()
-        return bool(there)
+        band = await self._connected()
+        if band is not None:
+            await band.change_address()
+        return band is not None
 
     async def _reboot_band(self) -> bool:
         return await self._chance.choice(self.bands).reboot(self._chance.randrange(5, 120), self._clock)

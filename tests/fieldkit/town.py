@@ -17,7 +17,7 @@ class CountingTown(Town):
     """Counts minutes by pseudonym in [start, start + 60 * minutes), instead of keeping them.
 
     A message that the broker hands over twice has the same number, and is a redelivery; a minute or an answer in two
-    messages is a double. The readings of `watched` pseudonyms are kept whole.
+    messages is a double. The readings of `watched` pseudonyms are kept whole, those of `ignored` ones not counted.
     """
 
     def __init__(self, broker: BrokerAddress, name: str, *, start: int, minutes: int) -> None:
@@ -25,6 +25,7 @@ class CountingTown(Town):
         self._seqs: dict[str, array[int]] = {}
         self._answers: dict[tuple[str, int], int] = {}
         self.watched: dict[str, dict[int, Reading]] = {}
+        self.ignored: set[str] = set()
         self.doubles = self.strays = self.redelivered = 0
         self.heard = 0
         super().__init__(broker, name)
@@ -34,7 +35,8 @@ class CountingTown(Town):
             return
         decoded = wire.decode_readings(message.payload)
         for reading in decoded.readings:
-            self._reading(decoded.seq, reading)
+            if reading.pseudonym not in self.ignored:
+                self._reading(decoded.seq, reading)
         for report in decoded.reports:
             before = self._answers.setdefault((report.pseudonym, report.at), decoded.seq)
             self.doubles += before != decoded.seq

@@ -47,7 +47,7 @@ def test_plan_run_and_budget_from_the_command_line(command, capsys: pytest.Captu
     assert command("run") == 0
     assert "nothing to release" in capsys.readouterr().out
     assert command("budget") == 0
-    assert "ρ = 0.08 in any 30 days (ε = 1.90 at δ = 1e-6); the cap is ρ = 1.5 (ε = 9.85)" in capsys.readouterr().out
+    assert "ρ = 0.072 in any 30 days (ε = 1.79 at δ = 1e-6); the cap is ρ = 1.5 (ε = 9.85)" in capsys.readouterr().out
 
 
 def test_a_budget_without_releases_is_nothing_yet(command, capsys: pytest.CaptureFixture[str]):

@@ -20,11 +20,27 @@ def hear(rotation: Rotation, names: str, now_s: float, radio: str = A) -> None:
         rotation.heard(name, radio, now_s)
 
 
+def end(rotation: Rotation, name: str, how: Ended, now_s: float) -> None:
+    """The turn is over, and the band advertises again."""
+    rotation.ended(name, how, now_s)
+    rotation.heard(name, A, now_s)
+
+
+def test_a_band_must_be_heard_again_after_its_turn():
+    rotation = rotation_of()
+    hear(rotation, "A", 0)
+    rotation.next(A, 0)
+    rotation.ended("A", Ended.LOST, 1)
+    assert rotation.next(A, 5) is None
+    hear(rotation, "A", 6)
+    assert rotation.next(A, 6) == "A"
+
+
 def test_no_more_bands_than_slots_are_read_at_once():
     rotation = rotation_of(2)
     hear(rotation, "ABC", 0)
     assert [rotation.next(A, 0), rotation.next(A, 0), rotation.next(A, 0)] == ["A", "B", None]
-    rotation.ended("A", Ended.LOST, 1)
+    end(rotation, "A", Ended.LOST, 1)
     assert rotation.next(A, 1) == "C"
 
 
@@ -32,10 +48,21 @@ def test_the_longest_unread_goes_first():
     rotation = rotation_of()
     hear(rotation, "AB", 0)
     assert rotation.next(A, 0) == "A"
-    rotation.ended("A", Ended.LOST, 1)
+    end(rotation, "A", Ended.MORE, 1)
     assert rotation.next(A, 10) == "B"
-    rotation.ended("B", Ended.LOST, 20)
+    end(rotation, "B", Ended.MORE, 20)
     assert rotation.next(A, 25) == "A"
+
+
+def test_a_lost_link_keeps_the_bands_place_twice_and_then_it_goes_to_the_back():
+    rotation, order = rotation_of(), ""
+    for now in range(0, 50, 10):
+        hear(rotation, "AB", now)
+        name = rotation.next(A, now)
+        assert name is not None
+        order += name
+        end(rotation, name, Ended.LOST, now + 1)
+    assert order == "AAABB"
 
 
 def test_a_band_that_is_not_heard_any_more_is_not_tried():
@@ -48,7 +75,7 @@ def test_without_consent_a_band_waits_until_one_comes():
     rotation = rotation_of()
     hear(rotation, "A", 0)
     rotation.next(A, 0)
-    rotation.ended("A", Ended.NO_CONSENT, 0)
+    end(rotation, "A", Ended.NO_CONSENT, 0)
     hear(rotation, "A", 20)
     assert rotation.next(A, 20) is None
     assert rotation.counts(20)._asdict() == {
@@ -63,7 +90,7 @@ def test_without_consent_a_band_is_asked_again_after_a_minute():
     rotation = rotation_of()
     hear(rotation, "A", 0)
     rotation.next(A, 0)
-    rotation.ended("A", Ended.NO_CONSENT, 0)
+    end(rotation, "A", Ended.NO_CONSENT, 0)
     hear(rotation, "A", 60)
     assert rotation.next(A, 60) == "A"
 
@@ -74,12 +101,12 @@ def test_a_band_in_vain_waits_twice_as_long_each_time(how: Ended, first_s: float
     for turn in range(12):
         hear(rotation, "A", now)
         assert rotation.next(A, now) == "A"
-        rotation.ended("A", Ended.LOST if turn == 10 else how, now)
+        end(rotation, "A", Ended.LOST if turn == 10 else how, now)
         asked = now
         while rotation.next(A, now) is None:
             now += 1
             hear(rotation, "A", now)
-        rotation.ended("A", how, now) if turn == 0 else None
+        end(rotation, "A", how, now) if turn == 0 else None
         waits.append(now - asked)
         rotation._bands["A"].radio, rotation._bands["A"].not_before_s = None, now
     assert waits[0] == first_s
@@ -99,11 +126,11 @@ def test_a_band_that_was_read_is_left_alone_and_one_low_on_charge_or_room_less_l
         assert rotation.next(A, begun) == "A"
         rotation.noted("A", live=False, battery=battery)
         rotation.noted("A", filled=filled)
-        rotation.ended("A", Ended.DRAINED, begun)
+        end(rotation, "A", Ended.DRAINED, begun)
         hear(rotation, "A", begun + wait_s)
         assert rotation.next(A, begun + wait_s - 1) is None
         assert rotation.next(A, begun + wait_s) == "A"
-        rotation.ended("A", Ended.MORE, begun + wait_s)
+        end(rotation, "A", Ended.MORE, begun + wait_s)
 
 
 def test_flat_and_full_bands_go_first_but_nobody_starves():
@@ -112,7 +139,7 @@ def test_flat_and_full_bands_go_first_but_nobody_starves():
     for at, name in enumerate("ABC"):
         assert rotation.next(A, at) == name
         rotation.noted(name, battery=5 if name == "C" else 90)
-        rotation.ended(name, Ended.MORE, at + 1)
+        end(rotation, name, Ended.MORE, at + 1)
     order, now = "", 100.0
     for _ in range(12):
         hear(rotation, "ABC", now)
@@ -120,7 +147,7 @@ def test_flat_and_full_bands_go_first_but_nobody_starves():
         assert name is not None
         order += name
         now += 20
-        rotation.ended(name, Ended.MORE, now)
+        end(rotation, name, Ended.MORE, now)
     assert order[0] == "C"
     assert order.count("C") > order.count("A") >= 3
     assert order.count("B") >= 3
@@ -130,9 +157,9 @@ def test_a_memory_of_several_turns_does_not_keep_the_others_waiting():
     rotation = rotation_of()
     hear(rotation, "AB", 0)
     assert rotation.next(A, 0) == "A"
-    rotation.ended("A", Ended.MORE, 10)
+    end(rotation, "A", Ended.MORE, 10)
     assert rotation.next(A, 10) == "B"
-    rotation.ended("B", Ended.MORE, 20)
+    end(rotation, "B", Ended.MORE, 20)
     assert rotation.next(A, 20) == "A"
 
 
@@ -141,7 +168,7 @@ def test_a_changed_address_keeps_the_bands_history():
     hear(rotation, "A", 0)
     rotation.next(A, 0)
     rotation.identified("A", "token")
-    rotation.ended("A", Ended.DRAINED, 5)
+    end(rotation, "A", Ended.DRAINED, 5)
     hear(rotation, "N", 20)
     assert rotation.next(A, 20) == "N"
     rotation.identified("N", "token")
@@ -165,7 +192,7 @@ def test_live_bands_leave_one_slot_to_those_with_a_memory():
     for name in "ABCM":
         rotation.noted(name, live=name != "M")
     assert [rotation.next(A, 0) for _ in range(4)] == ["A", "B", "M", None]
-    rotation.ended("M", Ended.DRAINED, 5)
+    end(rotation, "M", Ended.DRAINED, 5)
     assert rotation.next(A, 5) is None
     hear(rotation, "C", 40)
     assert rotation.next(A, 40) == "C"  # no memory is near any more
@@ -187,7 +214,7 @@ def test_the_addresses_that_it_knows_are_bounded():
     for number in range(BANDS_MAX + 10):
         rotation.heard(str(number), A, number)
     assert len(rotation._bands) == BANDS_MAX
-    rotation.ended("kept", Ended.LOST, 0)
+    end(rotation, "kept", Ended.LOST, 0)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -200,10 +227,10 @@ def test_two_hundred_bands_on_five_slots_wait_no_longer_than_a_round_whatever_a_
     while now < 20_000:
         for name in bands:
             rotation.heard(name, A, now)
-        for name, end in list(until.items()):
-            if end <= now:
+        for name, over in list(until.items()):
+            if over <= now:
                 del until[name]
-                rotation.ended(name, chance.choice(list(Ended)[:4]) if name in bad else Ended.DRAINED, now)
+                end(rotation, name, chance.choice(list(Ended)[:4]) if name in bad else Ended.DRAINED, now)
         while (name := rotation.next(A, now)) is not None:
             longest = (
                 max(longest, now - last[name] - (REVISIT_S if now > REVISIT_S else 0)) if name not in bad else longest
