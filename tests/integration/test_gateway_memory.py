@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from firmware_central import START, until, wearing, within
-from gateway_parts import DISTRICT, KEY, Town, town_of, wearer
+from gateway_parts import DISTRICT, KEY, SetClock, Town, town_of, wearer
 
 from contracts.broker_url import BrokerAddress
 from contracts.reading import Category
+from firmware_sim.adapter import open_adapter
 from firmware_sim.app import IN_MEMORY, Bands, Worn
 from firmware_sim.profile import Kind
 from gateway import drain
@@ -26,26 +27,17 @@ _numbers = itertools.count(1)
 MINUTES = 30
 
 
-class SetClock:
-    """Stands, as that of a band which has played to its end."""
-
-    def __init__(self, at: float) -> None:
-        self.at = at
-
-    def now(self) -> float:
-        return self.at
-
-
 @pytest.fixture
 def town(broker) -> Town:
     name = f"memory-{next(_numbers)}"
     with town_of(BrokerAddress(broker.host, broker.port), name) as town:
-        town.name = name
         yield town
 
 
 @asynccontextmanager
-async def reading(broker, town: Town, radio: str, folder: Path, *, at: float) -> AsyncIterator[Uplink]:
+async def reading(
+    broker, town: Town, radio: str, folder: Path, *, at: float, more_radios: Sequence[str] = ()
+) -> AsyncIterator[Uplink]:
     """A gateway that reads this radio, from when all consents are known."""
     clock = SetClock(at)
     uplink = Uplink(
@@ -59,7 +51,12 @@ async def reading(broker, town: Town, radio: str, folder: Path, *, at: float) ->
     with uplink:
         assert await asyncio.to_thread(uplink.wait_for_consents, 1, 10)
         reader = Reader(
-            radios=[RadioAddress.parse(f"bumble:{radio}")], slots=2, key=KEY, uplink=uplink, clock=clock, revisit_s=1
+            radios=[RadioAddress.parse(f"bumble:{one}") for one in (radio, *more_radios)],
+            slots=2,
+            key=KEY,
+            uplink=uplink,
+            clock=clock,
+            revisit_s=1,
         )
         task = asyncio.create_task(reader.run())
         try:
@@ -127,6 +124,63 @@ def test_only_categories_with_consent_leave_the_band(broker, town, tmp_path):
             assert town.reports == []
 
     within(run(), 20)
+
+
+def test_two_gateways_that_hear_the_same_bands_store_each_minute_once(broker, town, tmp_path):
+    async def run() -> None:
+        people = [wearer(number) for number in (21, 22, 23, 24)]
+        for token, pseudonym in people:
+            town.give(token, pseudonym)
+        at = START + MINUTES * 60 + 120
+        with town_of(BrokerAddress(broker.host, broker.port), f"{town.name}-other") as other:
+            other.name = f"{town.name}-other"
+            async with bands_of(21, 22, 23, 24) as bands:
+                second = await open_adapter("tcp-server:127.0.0.1:0", link=bands.link)
+                async with (
+                    reading(broker, town, bands.radio, tmp_path / "one", at=at),
+                    reading(broker, other, second.radio, tmp_path / "other", at=at),
+                ):
+                    await bands.done()
+                await second.close()
+            await until(lambda: len(town.readings) + len(other.readings) >= 4 * MINUTES)
+            for _, pseudonym in people:
+                assert sorted(minutes_of(town, pseudonym) + minutes_of(other, pseudonym)) == every_minute()
+            assert town.readings
+            assert other.readings
+
+    within(run(), 20)
+
+
+def test_one_gateway_reads_by_two_adapters(broker, town, tmp_path):
+    async def run() -> None:
+        people = [wearer(number) for number in (31, 32, 33, 34)]
+        for token, pseudonym in people:
+            town.give(token, pseudonym)
+        async with bands_of(31, 32, 33, 34) as bands:
+            second = await open_adapter("tcp-server:127.0.0.1:0", link=bands.link)
+            connected: list[int] = []
+            second.controller.on_hci_le_create_connection_command = count_calls(
+                second.controller.on_hci_le_create_connection_command, connected
+            )
+            async with reading(
+                broker, town, bands.radio, tmp_path, at=START + MINUTES * 60 + 120, more_radios=[second.radio]
+            ):
+                await bands.done()
+            await second.close()
+        await until(lambda: len(town.readings) >= 4 * MINUTES)
+        for _, pseudonym in people:
+            assert minutes_of(town, pseudonym) == every_minute()
+        assert connected
+
+    within(run(), 20)
+
+
+def count_calls(call, calls: list[int]):
+    def counted(command):
+        calls.append(1)
+        return call(command)
+
+    return counted
 
 
 def test_a_band_without_consent_keeps_its_records(broker, town, tmp_path):

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 
 import pytest
 
 from firmware_sim import battery
+from firmware_sim.air import AirLink
 from firmware_sim.battery import Battery
-from firmware_sim.record import CONTENTS_ALL, HEART, MOTION, SKIN
+from firmware_sim.record import CONTENTS_ALL, HEART, MEASUREMENT, MOTION, SELF_REPORT, SKIN
+from firmware_sim.record_log import MemoryMedium, RecordLog
+from firmware_sim.synthetic import Person, Wearing
+from firmware_sim.wristband import Wristband
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "band-profile.md").read_text()
 ALL = HEART | SKIN | MOTION
+START = 1_762_502_880
 
 
 def told(what: str) -> float:
@@ -88,3 +94,24 @@ def test_an_empty_one_stays_empty_and_a_full_one_full():
     assert full.level == 100
     with pytest.raises(ValueError, match="percent"):
         Battery(charge=101)
+
+
+@pytest.mark.parametrize(("charge", "contents"), [(50, ALL), (12, SKIN | MOTION), (5, MOTION), (2, 0)])
+def test_a_band_with_little_charge_records_what_its_sensors_give_and_keeps_its_answers(charge: float, contents: int):
+    async def run() -> RecordLog:
+        person = Person(5, 3, "WK034403")
+        log = RecordLog(medium=MemoryMedium(), now=START)
+        source = Wearing(person, start=START, minutes=60)
+        band = Wristband(link=AirLink(), serial="WP-000001", source=source, speed=None, log=log, charge=charge)
+        async with band.peripheral:
+            playing = asyncio.create_task(band.run())
+            while band.now < START + 3600:  # noqa: ASYNC110 - a band sets no event
+                await asyncio.sleep(0)
+            playing.cancel()
+        return log
+
+    log = asyncio.run(run())
+    kept = [log.next_from(seq) for seq in range(1, log.newest + 1)]
+    measured = {one[1] for one in kept if one is not None and one[0] == MEASUREMENT}
+    assert measured == ({contents} if contents else set())
+    assert sum(one is not None and one[0] == SELF_REPORT for one in kept) == 1
