@@ -176,6 +176,11 @@ class Link:
                 # However a connection ends, the slot of the adapter must be free again.
                 await asyncio.shield(_close(client))
 
+    @property
+    def lost(self) -> bool:
+        """Whether the radio is known to be gone. BlueZ tells by refusing the next scan."""
+        return self._adapter is not None and self._adapter.lost.is_set()
+
     async def _wait_for_loss(self, timeout_s: float) -> None:
         if self._adapter is None:
             await asyncio.sleep(timeout_s)  # BlueZ tells by refusing the next scan
