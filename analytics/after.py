@@ -77,7 +77,7 @@ def smoothed(cells: Iterable[Cell]) -> dict[str, float]:
 
 
 class Watch(NamedTuple):
-    """Whether a figure fell below what is usual, by a CUSUM with one false alarm a year in all areas together."""
+    """Whether a figure fell below what is usual, by a CUSUM with one false alarm a year in all that is watched."""
 
     needed: int  # windows from which the usual figure is learnt
     learnt: int  # of those that there are
@@ -86,8 +86,8 @@ class Watch(NamedTuple):
     fell: bool = False
 
 
-def watch(windows: Sequence[Cell], cadence: Cadence, *, areas: int) -> Watch:
-    """Of all windows of one measured metric of an area, in one cadence, oldest first.
+def watch(windows: Sequence[Cell], cadence: Cadence, *, together: int) -> Watch:
+    """Of all windows of one measured metric of an area, in one cadence, oldest first; `together`: how many are watched.
 
     The usual figure is the mean of so many published windows, and then held against the next ones; after these it is
     learnt anew from the last of them. It depends on nothing but the windows, whenever it is asked for.
@@ -100,5 +100,5 @@ def watch(windows: Sequence[Cell], cadence: Cadence, *, areas: int) -> Watch:
         return Watch(needed, len(learnt))
     usual = sum(cell.value or 0.0 for cell in learnt) / needed
     z = np.array([((cell.value or 0.0) - usual) / standard_error(cell.margin or 0.0) for cell in held], np.float64)
-    limit = threshold_for(areas * WINDOWS_A_YEAR[cadence], learnt_from=needed)
+    limit = threshold_for(together * WINDOWS_A_YEAR[cadence], learnt_from=needed)
     return Watch(needed, needed, round(usual, 1), held[0], bool((cusum(z) > limit).any()))

@@ -227,9 +227,9 @@ def _metric(text: str) -> Metric:
 
 
 def _watched(parts: Parts, area: Area, cells: list[Cell]) -> dict[Metric, Watch]:
-    """Whether each measured figure fell; together with all areas of the same cadence."""
-    areas = sum(other.cadence is area.cadence for other in parts.releases.plan())
-    return {metric: watch(history(cells, metric), area.cadence, areas=areas) for metric in MEASURED}
+    """Whether each measured figure fell; watched together with those of all areas of the same cadence."""
+    together = len(MEASURED) * sum(other.cadence is area.cadence for other in parts.releases.plan())
+    return {metric: watch(history(cells, metric), area.cadence, together=together) for metric in MEASURED}
 
 
 def _area_of(parts: Parts, code: str) -> Area | None:

@@ -34,25 +34,25 @@ def noisy(n: int, mean: float, seed: int) -> list[float | None]:
 
 
 def test_before_enough_windows_nothing_is_said():
-    found = watch(days([70.0] * DAYS), Cadence.DAILY, areas=20)
+    found = watch(days([70.0] * DAYS), Cadence.DAILY, together=20)
     assert (found.learnt, found.needed, found.usual, found.fell) == (DAYS, DAYS, None, False)
     half: list[float | None] = [70.0, None] * 20
-    assert watch(days(half), Cadence.DAILY, areas=20).learnt == 20  # withheld ones teach nothing
+    assert watch(days(half), Cadence.DAILY, together=20).learnt == 20  # withheld ones teach nothing
 
 
 def test_a_drop_is_seen_and_a_rise_or_chance_is_not():
     steady = noisy(DAYS, 70, 1)
-    usual = watch(days(steady + noisy(40, 70, 2)), Cadence.DAILY, areas=20)
+    usual = watch(days(steady + noisy(40, 70, 2)), Cadence.DAILY, together=20)
     assert usual.usual == pytest.approx(70, abs=1.5)
     assert not usual.fell
-    assert watch(days(steady + noisy(40, 64, 2)), Cadence.DAILY, areas=20).fell
-    assert not watch(days(steady + noisy(40, 76, 2)), Cadence.DAILY, areas=20).fell
+    assert watch(days(steady + noisy(40, 64, 2)), Cadence.DAILY, together=20).fell
+    assert not watch(days(steady + noisy(40, 76, 2)), Cadence.DAILY, together=20).fell
 
 
 def test_what_is_usual_is_learnt_anew_from_the_last_windows_and_stays_for_their_span():
     values = noisy(DAYS, 70, 1) + noisy(WATCHED, 60, 2) + noisy(30, 60, 3)
     cells = days(values)
-    before, after = watch(cells[: DAYS + WATCHED], Cadence.DAILY, areas=20), watch(cells, Cadence.DAILY, areas=20)
+    before, after = watch(cells[: DAYS + WATCHED], Cadence.DAILY, together=20), watch(cells, Cadence.DAILY, together=20)
     assert before.fell
     assert before.since is not None
     assert before.since.window == cells[DAYS].window
@@ -69,6 +69,6 @@ def test_false_alarms_come_about_as_often_as_stated():
     for _ in range(spans):
         values = random.normal(70, 3, len(plain))
         cells = [msgspec.structs.replace(cell, value=float(v)) for cell, v in zip(plain, values, strict=True)]
-        alarms += watch(cells, Cadence.DAILY, areas=1).fell
+        alarms += watch(cells, Cadence.DAILY, together=1).fell
     stated = spans * WATCHED / 365.25
     assert 0.4 * stated < alarms < 1.15 * stated
