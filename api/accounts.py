@@ -57,8 +57,8 @@ class Accounts:
 
     def prepare(self, secret: str) -> Prepared:
         """Hash a secret, outside of any transaction: it takes a while."""
-        words = recovery_words()
-        return Prepared(self._hash(_plain(secret)), self._hash(_letters(words)), words)
+        words, recovery = self.new_words()
+        return Prepared(self._hash(_plain(secret)), recovery, words)
 
     @staticmethod
     def write(connection: Connection, pseudonym: str, prepared: Prepared) -> None:
@@ -89,6 +89,15 @@ class Accounts:
             for table in (WEB_SESSIONS, PASSKEYS):  # who needs recovery words may have lost more than a password
                 connection.execute(delete(table).where(table.c.pseudonym == pseudonym))
         return prepared if changed.rowcount else None
+
+    def new_words(self) -> tuple[str, str]:
+        """Recovery words, and what is kept of them."""
+        words = recovery_words()
+        return words, self._hash(_letters(words))
+
+    def right_words(self, kept: str | None, words: str) -> bool:
+        """Whether these are the words of which `kept` was kept. With None it takes as long, and is False."""
+        return self._right(kept or self._nobody, _letters(words)) and kept is not None
 
     # Sessions
 

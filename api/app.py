@@ -24,6 +24,7 @@ from starlette.responses import JSONResponse, Response
 from analytics.release_log import ReleaseLog
 from api.access_log import AccessLog
 from api.accounts import Accounts
+from api.addresses import Addresses
 from api.bands import Bands
 from api.citizen import district_routes, openness_routes, page_routes, reason_routes, release_routes
 from api.consent_publisher import ConsentPublisher
@@ -39,14 +40,16 @@ from api.outbox import ConsentOutbox
 from api.parts import Parts
 from api.passkeys import Passkeys
 from api.problems import add_problem_handlers, http_problem
+from api.prompts import Prompts
 from api.receipts import Receipts
+from api.recoveries import Recoveries
 from api.registry import open_registry
 from api.renewals import Renewals
 from api.settings import Settings, read_settings
 from api.sources import ReleaseSource
 from api.tables import META
 from api.throttle import Guard
-from api.volunteer import entry_pages, own_pages, passkey_pages, rights_pages
+from api.volunteer import entry_pages, own_pages, passkey_pages, rights_pages, wish_pages
 from api.volunteer import routes as volunteer_routes
 from contracts.broker_url import BrokerAddress
 from contracts.consent import band_key
@@ -71,6 +74,7 @@ def create_app(
 ) -> FastAPI:
     """The pages, with the API under /v1. `own_data` is asked for one pseudonym only: the one that is logged in."""
     notices = notices or Notices()
+    accounts = accounts or Accounts(ledger.engine, clock=clock)
     parts = Parts(
         ledger=ledger,
         releases=releases,
@@ -81,17 +85,20 @@ def create_app(
         own_data=own_data,
         clock=clock,
         settings=settings,
-        accounts=accounts or Accounts(ledger.engine, clock=clock),
+        accounts=accounts,
         renewals=Renewals(ledger.engine, clock=clock, notices=notices),
         receipts=Receipts(ledger.engine, clock=clock),
         moves=Moves(ledger, clock=clock),
         objections=Objections(ledger.engine, clock=clock),
         guard=Guard(),
+        addresses=Addresses(ledger.engine, key_file=settings.email_key_file),
+        prompts=Prompts(ledger.engine, clock=clock),
+        recoveries=Recoveries(ledger.engine, clock=clock, accounts=accounts, ledger=ledger),
         passkeys=Passkeys(ledger.engine, clock=clock, public_url=settings.public_url),
     )
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.parts = parts
-    for module in (page_routes, entry_pages, own_pages, passkey_pages, rights_pages):
+    for module in (page_routes, entry_pages, own_pages, passkey_pages, rights_pages, wish_pages):
         app.include_router(module.router)
     app.mount("/v1", _api(parts))
     app.add_exception_handler(HTTPException, _error)

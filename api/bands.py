@@ -8,7 +8,17 @@ from sqlalchemy import delete, select, update
 
 from api import chain, last_words
 from api.ledger import Ledger, LedgerRefusal, Refusal, new_claim_code
-from api.tables import BANDS, CONSENT_OUTBOX, ERASURES, PASSKEYS, WEB_SECRETS, WEB_SESSIONS
+from api.tables import (
+    ADDRESSES,
+    BANDS,
+    CONSENT_OUTBOX,
+    ERASURES,
+    PASSKEYS,
+    PROMPTS,
+    RECOVERIES,
+    WEB_SECRETS,
+    WEB_SESSIONS,
+)
 from contracts.consent import band_token
 
 
@@ -53,6 +63,6 @@ class Bands:
                 raise LedgerRefusal(Refusal.ERASURE_OPEN)
             sealed = self._ledger.claim_key(code)
             connection.execute(update(BANDS).where(BANDS.c.token == token).values(pseudonym=None, claim_hmac=sealed))
-            for table in (WEB_SESSIONS, WEB_SECRETS, PASSKEYS):
+            for table in (WEB_SESSIONS, WEB_SECRETS, PASSKEYS, RECOVERIES, ADDRESSES, PROMPTS):
                 connection.execute(delete(table).where(table.c.pseudonym == pseudonym))
         return code

@@ -12,12 +12,16 @@ from typing import Final
 from sqlalchemy.exc import SQLAlchemyError
 
 from api import schema
+from api.addresses import Addresses
 from api.app import Registry, registry_from_settings
 from api.ledger import LedgerRefusal, Refusal
 from api.objections import ANSWER_DAYS, ANSWER_LETTERS_MAX, Objections
+from api.post import open_post
 from api.receipt_check import check
 from api.receipts import Receipts
+from api.recoveries import Recoveries
 from api.registry import open_engine, shown_url
+from api.reminders import remind
 from api.settings import read_settings
 from contracts.ports import Fault, SystemClock, UsageFault
 
@@ -63,6 +67,13 @@ def add_band_arguments(parser: argparse.ArgumentParser) -> None:
     stop = commands.add_parser("stop", help="stop for a volunteer who cannot log in and shows the band")
     stop.add_argument("serial", help="the band's serial number")
     stop.add_argument("--erase", action="store_true", help="have everything erased, too")
+    recover = commands.add_parser(
+        "recover", help="print a way back for who lost leaflet and password, and shows the band"
+    )
+    recover.add_argument("serial", help="the band's serial number")
+    recover.add_argument("--pdf", type=Path, required=True, metavar="FILE", help="where the sheet goes")
+    commands.add_parser("remind", help="send the reminders that are due: run it once a day")
+    commands.add_parser("email-key", help="make a new key for e-mail addresses, and seal them all with it")
     objections = commands.add_parser("objections", help="list the objections that wait for an answer, or answer one")
     objections.add_argument("--answer", nargs=2, metavar=("NUMBER", "TEXT"), help="the volunteer reads this answer")
     release = commands.add_parser("release", help="take a band from who stopped; prints a new claim code, once")
@@ -80,6 +91,13 @@ def run_bands(args: argparse.Namespace) -> int:
             _invite(registry, args)
         case "stop":
             _stop(registry, args.serial, erase=args.erase)
+        case "recover":
+            _recover(registry, args.serial, args.pdf)
+        case "remind":
+            _remind(registry)
+        case "email-key":
+            count = Addresses(registry.engine, key_file=read_settings().email_key_file).change_key()
+            _say(f"{count} addresses are sealed with a new key; keep a copy of the file, away from the database")
         case "objections":
             _objections(registry, args.answer)
         case _:
@@ -126,6 +144,33 @@ def _stop(registry: Registry, serial: str, *, erase: bool) -> None:
     _say("stopped; a running 'wijkpols api' tells gateways and stores within a second")
     if erase:
         _say(f"erasing; when it is done, 'wijkpols volunteers release {serial}' makes the band free")
+
+
+def _recover(registry: Registry, serial: str, path: Path) -> None:
+    from api.pages.recovery_sheet import write_sheet
+
+    pseudonym = registry.bands.wearer(serial)
+    if pseudonym is None:
+        raise Fault("nobody wears this band: look at its serial number")
+    clock, settings = SystemClock(), read_settings()
+    registry.access_log.record(role="staff", purpose="printed a recovery code", dataset="log-in", pseudonym=pseudonym)
+    recoveries = Recoveries(registry.engine, clock=clock, accounts=registry.accounts, ledger=registry.ledger)
+    sheet = recoveries.print_for(pseudonym)
+    language = registry.ledger.current(pseudonym).notice.language
+    write_sheet(path, sheet, language=language, public_url=settings.public_url)
+    begin = datetime.fromtimestamp(sheet.usable_from, UTC)
+    _say(f"the sheet is in {path} and works from {begin:%Y-%m-%d %H:%M} UTC, unless the volunteer refuses it")
+    _say("It opens a volunteer's page: print it, then delete the file.")
+
+
+def _remind(registry: Registry) -> None:
+    settings = read_settings()
+    addresses = Addresses(registry.engine, key_file=settings.email_key_file)
+    if not addresses.possible:
+        raise UsageFault("no e-mail address is kept here: set WIJKPOLS_EMAIL_KEY_FILE and WIJKPOLS_POST_URL first")
+    with open_post(settings.post_url.get_secret_value()) as send:
+        done = remind(addresses=addresses, renewals=registry.renewals, settings=settings, send=send)
+    _say(f"{done.sent} reminders sent, {done.refused} refused by the mail server")
 
 
 def _objections(registry: Registry, answer: list[str] | None) -> None:

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
-from api.paper import HEAD, SMALL, TEXT, TITLE, Canvas, Frame, Paragraph, Spacer, draw_qr, mm, plain
+from api.paper import CODE, HEAD, LARGE, SMALL, TEXT, TITLE, Canvas, Frame, Paragraph, draw_qr, mm, plain
 from contracts.ports import Fault
 
 _WIDTH, _HEIGHT = 148 * mm, 210 * mm  # A5
 _MARGIN: Final = 14 * mm
 _QR_SIZE: Final = 42 * mm
+_QUIET: Final = 4 * mm  # about the white border of the code, so that its squares line up with the text
 
 
 class Invitation(NamedTuple):
@@ -56,7 +57,7 @@ def write_leaflets(path: Path, invitations: Sequence[Invitation], sender: Sender
 def _page(canvas: Any, invitation: Invitation, sender: Sender) -> None:
     story: list[Any] = [
         Paragraph("Doet u mee met Wijkpols?", TITLE),
-        Paragraph(f"{plain(sender.controller)} wil weten hoe mensen in {plain(sender.district)} zich voelen.", TEXT),
+        Paragraph(f"{plain(sender.controller)} wil weten hoe mensen in {plain(sender.district)} zich voelen.", LARGE),
     ]
     for head, text in (
         ("Wat doet u?", "U draagt een polsband. U zegt zelf wat de band mag meten. Soms vragen we hoe u zich voelt."),
@@ -65,24 +66,31 @@ def _page(canvas: Any, invitation: Invitation, sender: Sender) -> None:
         ("Voor wie?", "Voor iedereen van 18 jaar of ouder. Uw baas of uw school mag u niet vragen om mee te doen."),
         ("Hoe begint u?", "Scan het vierkant met uw telefoon. Of ga naar het adres hieronder en vul uw code in."),
     ):
-        story += [Paragraph(head, HEAD), Paragraph(text, TEXT)]
-    Frame(_MARGIN, 62 * mm, _WIDTH - 2 * _MARGIN, _HEIGHT - 62 * mm - 8 * mm, 0, 0, 0, 0).addFromList(story, canvas)
+        story += [Paragraph(head, HEAD), Paragraph(text, LARGE)]
+    Frame(_MARGIN, 70 * mm, _WIDTH - 2 * _MARGIN, _HEIGHT - 70 * mm - 8 * mm, 0, 0, 0, 0).addFromList(story, canvas)
     if story:
         raise Fault("the leaflet's text does not fit its page: shorten WIJKPOLS_CONTROLLER_NAME or the district's name")
-    draw_qr(canvas, sender.address_of(invitation.code), _MARGIN, 18 * mm, _QR_SIZE)
+    draw_qr(canvas, sender.address_of(invitation.code), _MARGIN - _QUIET, 27 * mm, _QR_SIZE)
     beside: list[Any] = [
         Paragraph("Uw code", HEAD),
-        Paragraph(f'<font name="Courier-Bold" size="12.5">{invitation.code}</font>', TEXT),
-        Spacer(1, 2 * mm),
+        Paragraph(invitation.code, CODE),
         Paragraph("Adres", HEAD),
-        Paragraph(f"{plain(sender.public_url)}/mijn", SMALL),
+        Paragraph(f"{plain(sender.public_url)}/mijn", TEXT),
         Paragraph(f"Uw band: {plain(invitation.serial)}", SMALL),
         Paragraph("Bewaar deze folder. U heeft de code nodig om in te loggen.", SMALL),
     ]
-    left = _MARGIN + _QR_SIZE + 6 * mm
-    Frame(left, 14 * mm, _WIDTH - left - _MARGIN, _QR_SIZE + 6 * mm, 0, 0, 0, 0).addFromList(beside, canvas)
-    foot = [
-        Paragraph("Uw herstelwoorden (schrijf ze hier op): .......................................", SMALL),
-        Paragraph(f"Vragen? {plain(sender.contact)}", SMALL),
-    ]
-    Frame(_MARGIN, 4 * mm, _WIDTH - 2 * _MARGIN, 10 * mm, 0, 0, 0, 0).addFromList(foot, canvas)
+    left = _MARGIN + _QR_SIZE + 4 * mm
+    Frame(left, 26 * mm, _WIDTH - left - _MARGIN, _QR_SIZE - 3 * mm, 0, 0, 0, 0).addFromList(beside, canvas)
+    foot: list[Any] = [Paragraph("Uw herstelwoorden. U krijgt ze als u meedoet. Schrijf ze hier op:", SMALL)]
+    Frame(_MARGIN, 19 * mm, _WIDTH - 2 * _MARGIN, 6 * mm, 0, 0, 0, 0).addFromList(foot, canvas)
+    _draw_boxes(canvas, _MARGIN, 12 * mm)
+    canvas.setFont("Helvetica", SMALL.fontSize)
+    canvas.drawString(_MARGIN, 6 * mm, f"Vragen? {sender.contact}")
+
+
+def _draw_boxes(canvas: Any, x: float, y: float) -> None:
+    """Five groups of four boxes, as recovery words are written."""
+    side, gap = 5 * mm, 3 * mm
+    for group in range(5):
+        for letter in range(4):
+            canvas.rect(x + group * (4 * side + gap) + letter * side, y, side, side + 1 * mm)

@@ -24,6 +24,7 @@ from api.notices import Language, Notices
 from api.outbox import message_out_of
 from api.records import ConsentRecord, ErasureRecord, Event, Purposes
 from api.tables import (
+    ADDRESSES,
     BANDS,
     BEARER_TOKENS,
     CONSENT_EVENTS,
@@ -188,9 +189,10 @@ class Ledger:
             current = last_words.current(connection, pseudonym)
             if self._erasure_open(connection, pseudonym):
                 raise LedgerRefusal(Refusal.ERASURE_OPEN)
-            language: Language = "en" if current.notice.language == "en" else "nl"
             at = max(self._now(), current.at)
-            record = self._record(pseudonym, choices, at=at, district=current.district, language=language)
+            record = self._record(
+                pseudonym, choices, at=at, district=current.district, language=current.notice.language
+            )
             if record.event is Event.REFUSED and current.stands:
                 record = msgspec.structs.replace(record, event=Event.WITHDRAWN)
             elif record.stands and current.event in (Event.INVALIDATED, Event.EXPIRED):
@@ -218,6 +220,7 @@ class Ledger:
             )
             last_words.write(connection, link, record)
             if erase:
+                connection.execute(delete(ADDRESSES).where(ADDRESSES.c.pseudonym == pseudonym))
                 connection.execute(insert(ERASURES).values(revision=link.seq, pseudonym=pseudonym, asked_at=at))
         return record
 

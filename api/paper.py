@@ -22,6 +22,8 @@ except ModuleNotFoundError as missing:
 TITLE: Final = ParagraphStyle("title", fontName="Helvetica-Bold", fontSize=20, leading=24, spaceAfter=6)
 HEAD: Final = ParagraphStyle("head", fontName="Helvetica-Bold", fontSize=11.5, leading=15, spaceBefore=5)
 TEXT: Final = ParagraphStyle("text", fontName="Helvetica", fontSize=10.5, leading=14)
+LARGE: Final = ParagraphStyle("large", fontName="Helvetica", fontSize=12, leading=16)  # what is read first, by all
+CODE: Final = ParagraphStyle("code", fontName="Courier-Bold", fontSize=13, leading=19)
 SMALL: Final = ParagraphStyle("small", fontName="Helvetica", fontSize=8.5, leading=11)
 
 

@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 
 from api.access_log import AccessLog
 from api.accounts import Accounts
+from api.addresses import Addresses
 from api.consent_publisher import ConsentPublisher
 from api.districts import Districts
 from api.ledger import Ledger
@@ -16,7 +17,9 @@ from api.moves import Moves
 from api.notices import Notices
 from api.objections import Objections
 from api.passkeys import Passkeys
+from api.prompts import Prompts
 from api.receipts import Receipts
+from api.recoveries import Recoveries
 from api.renewals import Renewals
 from api.settings import Settings
 from api.sources import ReleaseSource
@@ -44,6 +47,9 @@ class Parts:
     objections: Objections
     guard: Guard
     passkeys: Passkeys
+    addresses: Addresses
+    prompts: Prompts
+    recoveries: Recoveries
 
     def consent_changed(self) -> None:
         """Tell the publisher, where there is one, that the outbox is not empty."""

@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from api.notices import Language
 from contracts.consent import ConsentMessage, ConsentState, Purpose
 from contracts.reading import RETENTION_DAYS, Category
 
@@ -47,7 +48,7 @@ class NoticeReference(msgspec.Struct, frozen=True, kw_only=True):
     uri: str
     version: str
     sha256: str
-    language: str
+    language: Language
 
 
 class ConsentRecord(

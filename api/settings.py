@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field, SecretStr, ValidationError
@@ -42,6 +43,12 @@ class Settings(BaseSettings):
     )
     storage_location: str = Field(
         "NL", pattern=r"^[A-Z]{2}$", description="Country where readings and registry are kept, told in each receipt."
+    )
+    email_key_file: Path | None = Field(
+        None, description="File with the keys that seal e-mail addresses; without it none is asked for."
+    )
+    post_url: SecretStr = Field(
+        SecretStr(""), description="Where reminders go: smtps://USER:PASSWORD@HOST, smtp://HOST or maildir:///FOLDER."
     )
     demo_note: str = Field("", description="Shown as a banner on each page when this is a demonstration (Dutch).")
     demo_note_en: str = Field("", description="The same in English; the Dutch text when empty.")

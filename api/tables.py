@@ -122,6 +122,36 @@ OBJECTIONS = Table(
     Column("answer", String(500), nullable=True),
 )
 
+#: For who wants a reminder, and for nothing else; sealed by a key that is not in this database.
+ADDRESSES = Table(
+    "addresses",
+    METADATA,
+    Column("pseudonym", String(26), ForeignKey("volunteers.pseudonym"), primary_key=True),
+    Column("sealed", Text, nullable=False),
+    Column("reminded_for", BigInteger, nullable=True),  # the end of consent that the last letter was about
+)
+
+PROMPTS = Table(
+    "prompts",
+    METADATA,
+    Column("pseudonym", String(26), ForeignKey("volunteers.pseudonym"), primary_key=True),
+    Column("per_day", Integer, nullable=False),
+    Column("first_hour", Integer, nullable=False),
+    Column("last_hour", Integer, nullable=False),
+    Column("seed", String(32), nullable=False),
+    Column("answered_at", BigInteger, nullable=True),  # unix seconds
+)
+
+RECOVERIES = Table(
+    "recoveries",
+    METADATA,
+    Column("pseudonym", String(26), ForeignKey("volunteers.pseudonym"), primary_key=True),
+    Column("claim_hmac", String(64), nullable=False, unique=True),
+    Column("words", String(160), nullable=False),
+    Column("usable_from", BigInteger, nullable=False),  # unix seconds
+    Column("usable_until", BigInteger, nullable=False),  # unix seconds
+)
+
 #: Bands whose newest consent the broker has not acknowledged yet.
 CONSENT_OUTBOX = Table(
     "consent_outbox",

@@ -27,6 +27,7 @@ _SELECT_READINGS: Final = f"SELECT {', '.join(FIELDS)}, district::tag FROM readi
 _SELECT_REPORTS: Final = "SELECT safe, happy, reason, district::tag FROM report"
 #: Answers that judge the rows that were sent; every other one is the server's own trouble.
 _REFUSALS: Final = frozenset({400, 413, 422})
+_DISK_FULL: Final = "its disk is full: make room, and restart InfluxDB if it goes on refusing"
 
 
 class InfluxStore:
@@ -59,7 +60,7 @@ class InfluxStore:
         except InfluxAnswer as answer:
             if answer.status in _REFUSALS:
                 raise StoreRefused(_kind_of_refusal(answer), _named_line(answer.text, lines)) from None
-            raise StoreUnavailable(f"{self._client.address}: {answer}") from None
+            self._fail(answer)
 
     def readings(self, start: int, end: int, *, rows_max: int = 2_000_000) -> Iterator[ReadingColumns]:
         """Chunks in the order of pseudonyms, as the server streams them."""
@@ -162,7 +163,8 @@ class InfluxStore:
         return list(rows.values())
 
     def _fail(self, answer: InfluxAnswer) -> NoReturn:
-        raise StoreUnavailable(f"{self._client.address}: {answer}") from None
+        what = _DISK_FULL if "no space left" in answer.text else str(answer)
+        raise StoreUnavailable(f"{self._client.address}: {what}") from None
 
 
 def _span(start: int, end: int) -> str:

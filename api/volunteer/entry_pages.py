@@ -118,8 +118,13 @@ def recover(visit: Visit) -> Response:
         return _recover(visit, (), wait=waiting)
     if faults := _secret_faults(visit.fields):
         return _recover(visit, faults)
+    words, secret = visit.fields.get("words", ""), visit.fields["secret"]
     pseudonym = visit.parts.ledger.wearer_of(code)
-    prepared = visit.parts.accounts.recover(pseudonym, visit.fields.get("words", ""), visit.fields["secret"])
+    if pseudonym is None:  # a sheet that staff printed has a code of its own
+        redeemed = visit.parts.recoveries.redeem(code, words, secret)
+        pseudonym, prepared = redeemed or (None, None)
+    else:
+        prepared = visit.parts.accounts.recover(pseudonym, words, secret)
     if prepared is None or pseudonym is None:
         failed(visit, code)
         return _recover(visit, ["recovery"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
@@ -16,10 +17,11 @@ from api.parts import Parts
 from api.records import ConsentRecord
 from api.schemas import OwnErasure
 from api.volunteer.own_budget import Figure, Spent, spent
-from contracts.ports import StoredReading, StoredReport, StoreUnavailable
+from contracts.ports import StoredReading, StoredReport, StoreUnavailable, UsageFault
 from contracts.reading import FIELDS
 from contracts.release import MEASURED
 
+_LOG = logging.getLogger(__name__)
 _WEEK_S: Final = 7 * 86_400
 
 
@@ -45,6 +47,8 @@ def document(parts: Parts, pseudonym: str, rows: OwnRows) -> bytes:
     """Everything as one JSON document."""
     found: dict[str, Any] = {
         "pseudonym": pseudonym,
+        "email": email_of(parts, pseudonym),
+        "questions": parts.prompts.of(pseudonym),
         "madeAt": time_of(int(parts.clock.now())).isoformat(),
         "consents": parts.ledger.history(pseudonym),
         "erasures": [erasure_out(s).model_dump(mode="json", by_alias=True) for s in parts.ledger.erasures(pseudonym)],
@@ -58,6 +62,15 @@ def document(parts: Parts, pseudonym: str, rows: OwnRows) -> bytes:
         "reports": [{"district": r.district, **msgspec.structs.asdict(r.report)} for r in rows.reports],
     }
     return msgspec.json.encode(found)
+
+
+def email_of(parts: Parts, pseudonym: str) -> str | None:
+    """The address that is kept; None, too, when its key is gone: the rest must not be withheld for that."""
+    try:
+        return parts.addresses.of(pseudonym)
+    except UsageFault as fault:
+        _LOG.error("%s", fault)
+        return None
 
 
 def budget_of(parts: Parts, rows: OwnRows) -> Spent:

@@ -45,6 +45,9 @@ def overview(visit: Visit) -> Response:
         ever=bool(given),
         answers=Category.SELF_REPORT in {c for chosen in record.purposes.values() for c in chosen},
         erasures=[own_data.erasure_out(state) for state in parts.ledger.erasures(me)],
+        asked=parts.prompts.due(me) is not None,
+        recovery=parts.recoveries.waiting(me),
+        reminders=parts.addresses.possible,
         looks=own_data.looks(parts, me)[:-51:-1],
     )
 
@@ -106,6 +109,7 @@ def answer(visit: Visit) -> Response:
     report = SelfReport(pseudonym=visit.pseudonym, at=at, safe=marks[0], happy=marks[1], reason=reason_in(fields))
     if parts.publisher is None or not parts.publisher.publish_report(record.district, report):
         return _answer(visit, ["answer-later"], status=503)
+    parts.prompts.answered(visit.pseudonym)
     return visit.page("mijn_dank.html", "/mijn/antwoord")
 
 

@@ -134,6 +134,8 @@ def test_an_answer_is_good_once(device: Device, site: str, town: Town) -> None:
     credential = device.answer()
     assert send(device, site, credential) == 303
     device.page.context.clear_cookies()
+    with town.registry.engine.begin() as connection:  # as of a key that counts nothing: the counter must not be all
+        connection.execute(update(PASSKEYS).values(sign_count=0))
     assert send(device, site, credential) == 403
     assert device.page.context.cookies() == []
 
@@ -203,6 +205,20 @@ def test_who_is_not_verified_by_the_device_gets_no_passkey(browser: Browser, sit
         page.locator("form[data-passkey] button").click()
         page.wait_for_selector("#passkey-failed:not([hidden])")
     assert town.app.state.parts.passkeys.of(person.pseudonym) == []
+
+
+def test_the_server_too_wants_to_know_that_the_device_asked_who_is_there(device: Device, site: str, town: Town) -> None:
+    with_passkey(device, site, town)
+    unverified = {"authenticatorId": device.authenticator, "isUserVerified": False}
+    device.cdp.send("WebAuthn.setUserVerified", unverified)
+    device.hold_back()
+    device.page.goto(f"{site}/mijn/passkey")
+    device.page.evaluate(  # a page that somebody altered asks for less
+        """() => { const form = document.querySelector("form[data-passkey]");
+        const options = JSON.parse(form.dataset.options); options.userVerification = "discouraged";
+        form.dataset.options = JSON.stringify(options); }"""
+    )
+    assert send(device, site, device.answer()) == 403
 
 
 def test_a_lost_device_is_removed_and_recovery_words_end_all_passkeys(device: Device, site: str, town: Town) -> None:

@@ -12,14 +12,18 @@ from tests.api_support import serving
 from tests.api_volunteers import SECRET, Town
 from tests.browser.reading import SHOTS, enter, reader, shot, tab_to, type_into, violations
 
-OWN = ("/mijn", "/mijn/gegevens", "/mijn/keuzes", "/mijn/antwoord", "/mijn/bewijs")
-GUEST = ("/mijn", "/mijn/meedoen", "/mijn/nee", "/mijn/inloggen", "/mijn/herstel")
+OWN = (
+    *("/mijn", "/mijn/gegevens", "/mijn/keuzes", "/mijn/antwoord", "/mijn/bewijs", "/mijn/verbeteren"),
+    *("/mijn/bezwaar", "/mijn/band", "/mijn/vragen", "/mijn/email", "/mijn/passkeys"),
+)
+GUEST = ("/mijn", "/mijn/meedoen", "/mijn/nee", "/mijn/inloggen", "/mijn/herstel", "/mijn/passkey")
 CITIZEN = ("/", "/wijken", "/wijken/WK034403", "/toestemming", "/nergens")
 
 
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Town:
-    return Town(tmp_path_factory.mktemp("town"))
+    folder = tmp_path_factory.mktemp("town")
+    return Town(folder, email_key_file=str(folder / "email-key"))
 
 
 @pytest.fixture(scope="module")

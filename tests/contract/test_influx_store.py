@@ -8,6 +8,7 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -22,6 +23,7 @@ from ingest.influx_store import InfluxStore
 from ingest.store_url import parse_store_url
 from tests.ingestkit.influxd import Influxd
 from tests.ingestkit.people import BASE, WEST, pseudonym, stored, stored_report
+from tests.ingestkit.small_disk import SmallDisk
 from tests.servers import free_port
 
 _numbers = itertools.count()
@@ -116,6 +118,24 @@ def test_a_server_that_is_away_is_unavailable_and_back_again(influxd: Influxd, d
     influxd.start()
     assert store.holdings() == Holdings(1, 0)
     store.close()
+
+
+def test_a_full_disk_is_said_with_what_to_do_and_a_new_start_is_enough(tmp_path: Path):
+    with SmallDisk(tmp_path / "disk", mebibytes=64) as disk:
+        server = Influxd(tmp_path, data=disk.path, within=disk.within)
+        store = open_store(server.url("full"))
+        store.write([stored(1)], [])
+        disk.fill()
+        rows = [stored(2, minute) for minute in range(2_000)]
+        with pytest.raises(StoreUnavailable, match="its disk is full: make room, and restart InfluxDB"):
+            list(map(store.write, [rows] * 100, [[]] * 100))  # some of it may still fit
+        disk.make_room()
+        server.kill()
+        server.start()
+        store.write([stored(3)], [])
+        assert store.holdings(pseudonym(1)) == store.holdings(pseudonym(3)) == Holdings(1, 0)
+        store.close()
+        server.stop()
 
 
 def test_a_dropped_database_is_unavailable_not_refused(influxd: Influxd, database: str):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import http.client
+import os
 import signal
 import subprocess
 import urllib.parse
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from tests.servers import free_port, require_program, wait_for_port
 
+MEND_WAL = Path(__file__).resolve().parents[2] / "deploy" / "influxdb" / "mend-wal"
 USER, PASSWORD = "ingest", "a word:with @signs/"
 
 _CONFIG = """\
@@ -50,8 +52,17 @@ class Influxd:
     def url(self, database: str, *, password: str = PASSWORD) -> str:
         return f"influxdb://{USER}:{urllib.parse.quote(password, safe='')}@127.0.0.1:{self.port}/{database}"
 
-    def start(self) -> None:
+    def start(self, *, mended: bool = True) -> None:
+        """As deploy/ starts it: after a crash its log is mended first."""
         with (self.folder / "log").open("ab") as log:
+            if mended and self._process is not None:
+                subprocess.run(
+                    [*self._within, MEND_WAL, str(self._config)],
+                    env={**os.environ, "INFLUXD": self._program},
+                    stderr=log,
+                    check=True,
+                    timeout=60,
+                )
             self._process = subprocess.Popen(
                 [*self._within, self._program, "-config", str(self._config)], stdout=log, stderr=log
             )

@@ -9,14 +9,20 @@ from typing import NamedTuple
 import httpx
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import insert
 from starlette.routing import Mount, Route
 
-from tests.api_support import serving
+from api.addresses import Addresses
+from api.objections import Subject
+from api.prompts import Schedule
+from api.tables import PASSKEYS
+from tests.api_support import NOW, serving
 from tests.api_volunteers import SECRET, Person, Town, csrf_in
 
 #: A heart rate that nobody else has: 77.25 in any writing.
 _RATE = 77.25
 _MARKS = ("77.25", "77,25")
+_ADDRESS = "het.slachtoffer@voorbeeld.nl"
 
 
 class Case(NamedTuple):
@@ -39,7 +45,9 @@ class Scene(NamedTuple):
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    town = Town(tmp_path_factory.mktemp("two"))
+    folder = tmp_path_factory.mktemp("two")
+    town = Town(folder, email_key_file=str(folder / "email-key"))
+    Addresses(town.registry.engine, key_file=folder / "email-key").change_key()
     with serving(town.app) as url:
         victim, attacker = town.enrol(url), town.enrol(url)
         town.store.rates[victim.pseudonym] = _RATE
@@ -51,7 +59,26 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
             town.store.rates[answer["receipt"]["record"]["principal"]["principalId"]] = (
                 _RATE if person is victim else 61.0
             )
+        fill(town, victim)
         yield Scene(town, url, victim, bearers[0], attacker, bearers[1])
+
+
+def fill(town: Town, victim: Person) -> None:
+    """All that somebody can have beside readings: a passkey, an address, a schedule, an objection, a sheet."""
+    parts = town.app.state.parts
+    parts.addresses.keep(victim.pseudonym, _ADDRESS)
+    parts.prompts.choose(victim.pseudonym, Schedule(2, 9, 21))
+    parts.objections.make(victim.pseudonym, Subject.LOOK)
+    parts.recoveries.print_for(victim.pseudonym)
+    row = {
+        "id": "passkey-of-the-victim",
+        "pseudonym": victim.pseudonym,
+        "public_key": "",
+        "sign_count": 0,
+        "made_at": 1,
+    }
+    with town.registry.engine.begin() as connection:
+        connection.execute(insert(PASSKEYS).values(row))
 
 
 def routes_of(app: FastAPI, prefix: str = "") -> list[Case]:
@@ -80,20 +107,25 @@ def known_to(scene: Scene) -> dict[str, str]:
         "user": scene.victim.pseudonym,
         "code": scene.victim.code,
         "claimCode": scene.victim.code,
+        "number": scene.town.app.state.parts.passkeys.of(scene.victim.pseudonym)[0].number,
+        "at": str(NOW - 86_400 - 60 * 115),  # when the victim answered
+        "email": _ADDRESS,
     }
 
 
 def state_of(scene: Scene) -> tuple[object, ...]:
     pseudonyms = [scene.victim.pseudonym, str(scene.town.registry.ledger.pseudonym_of(scene.victim_bearer))]
-    ledger = scene.town.registry.ledger
-    return tuple((ledger.current(p), len(ledger.history(p)), tuple(ledger.erasures(p))) for p in pseudonyms)
+    ledger, parts, victim = scene.town.registry.ledger, scene.town.app.state.parts, scene.victim.pseudonym
+    wishes = (parts.addresses.of(victim), parts.prompts.of(victim), parts.recoveries.waiting(victim))
+    kept = (*wishes, tuple(parts.objections.of(victim)), tuple(parts.passkeys.of(victim)))
+    return kept + tuple((ledger.current(p), len(ledger.history(p)), tuple(ledger.erasures(p))) for p in pseudonyms)
 
 
 def secrets_of(scene: Scene) -> tuple[str, ...]:
     own = str(scene.town.registry.ledger.pseudonym_of(scene.victim_bearer))
     ledger = scene.town.registry.ledger
     records = [ledger.current(p).record_id for p in (scene.victim.pseudonym, own)]
-    return (*_MARKS, scene.victim.pseudonym, own, *records, scene.victim.words, scene.victim_bearer)
+    return (*_MARKS, _ADDRESS, scene.victim.pseudonym, own, *records, scene.victim.words, scene.victim_bearer)
 
 
 def ask(
@@ -109,6 +141,7 @@ def ask(
         headers["Authorization"] = f"Bearer {scene.attacker_bearer}"
         cookies |= dict(scene.attacker.http.cookies)
     values |= {"safe": "1", "happy": "1", "erase": "yes", "adult": "yes", "secret": SECRET, "again": SECRET}
+    values |= {"subject": "figure", "per-day": "1", "from": "1", "to": "9", "email": "attacker@voorbeeld.nl"}
     values |= {"words": "AAAA-AAAA-AAAA-AAAA-AAAA", "district": "WK034403"}
     if case.path.endswith(("uitloggen",)):
         values["csrf"] = ""  # the attacker must stay logged in for the next route
@@ -130,6 +163,17 @@ def test_no_route_gives_or_changes_another_volunteers_data(scene: Scene, logged_
     cases = routes_of(scene.town.app)
     assert len(cases) > 60
     assert {"/mijn/gegevens.json", "/en/mijn/stoppen", "/v1/me/data", "/wijken/{code}"} <= {case.path for case in cases}
+    new = {
+        "bewijs.pdf",
+        "gegevens.fhir.json",
+        "verbeteren/antwoord",
+        "bezwaar",
+        "band",
+        "passkeys/weg",
+        "vragen",
+        "email",
+    }
+    assert {f"/en/mijn/{page}" for page in new} <= {case.path for case in cases}
     named, before, hidden = known_to(scene), state_of(scene), secrets_of(scene)
     scene.town.store.asked.clear()
     with httpx.Client(base_url=scene.url) as http:
