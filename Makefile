@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help demo test test-deps check bench soak mutants bench-ingest bench-withdrawal lock attack clean
+.PHONY: help demo test test-deps check bench soak soak-gateway mutants bench-ingest bench-withdrawal lock attack clean
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
@@ -30,6 +30,10 @@ bench: $(VENV)/dev.stamp
 ## make soak [ARGS=…]  400,000 readings while broker, ingest and store are killed in turn (--readings, --seed)
 soak: test-deps
 	@$(BIN)/python tests/soak/run.py $(ARGS)
+
+## make soak-gateway [ARGS=…]  a day of 200 bands on one adapter of 5 slots, with whatever goes wrong (--hours, --seed)
+soak-gateway: test-deps
+	@$(BIN)/python tests/soak/field.py $(ARGS)
 
 ## make mutants        break each guarantee once, and see that a test notices
 mutants: test-deps

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from analytics.coverage import complete, in_force
 from analytics.plan import Plan
 from analytics.scores import MICRO
-from analytics.sums import CALM, HAPPY, MINUTES, REPORTS, SAFE, Partial
+from analytics.sums import CALM, HAPPY, MINUTES, REPORTS, SAFE, Partial, heard_of
 from analytics.windows import days_of
 from contracts.consent import Cover
 from contracts.release import Area, Window
@@ -73,14 +73,13 @@ def area_of_person(partial: Partial, window: Window, areas: list[Area]) -> NDArr
     By district; of two heard equally long the lower code, so that the choice is fixed.
     """
     days = days_of(window)
-    day = partial.heard_key & 0xFFFFFF
+    person, district, day = heard_of(partial.heard_key)
     rows = (day >= days.start) & (day < days.stop)
     longest = np.full(len(partial.who), -1, dtype=np.int64)
     if not rows.any():
         return longest
-    key = partial.heard_key[rows]
     heard = np.zeros((len(partial.who), len(partial.codes)), dtype=np.int64)
-    np.add.at(heard, (key >> 44, key >> 24 & 0xFFFFF), partial.heard[rows])
+    np.add.at(heard, (person[rows], district[rows]), partial.heard[rows])
     index = {district: i for i, area in enumerate(areas) for district in area.districts}
     area_of = np.array([index.get(code, -1) for code in partial.codes], dtype=np.int64)
     return np.where(heard.any(axis=1), area_of[heard.argmax(axis=1)], -1)

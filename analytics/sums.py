@@ -3,7 +3,7 @@
 Stores give rows in order of person, then minute, so that what belongs together lies together: `run_sums` adds up runs
 without sorting or gathering, a part at a time that stays in the processor's cache. Rows in any other order fall into
 more and shorter runs, and `counted` puts those of one key together: slower, and the same to the bit.
-`python bench/analytics.py` measures it beside pandas, polars, DuckDB and a bare pass over the same memory.
+`python bench/analytics` measures it beside pandas, polars, DuckDB and a bare pass over the same memory.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Partial(NamedTuple):
     codes: tuple[str, ...]
     key: Whole  # person << 32 | day
     sums: Whole  # [rows, COLUMNS]; calm in millionths of a point
-    heard_key: Whole  # person << 44 | district << 24 | day
+    heard_key: Whole  # person, district and day, by `heard_key`
     heard: Whole  # [heard rows] minutes
 
 
@@ -53,8 +53,13 @@ def day_key(person: NDArray[np.integer], day: NDArray[np.integer]) -> Whole:
 
 
 def heard_key(person: NDArray[np.integer], district: NDArray[np.integer], day: NDArray[np.integer]) -> Whole:
-    """`Partial.heard_key`."""
-    return person.astype(np.int64) << 44 | district.astype(np.int64) << 24 | day.astype(np.int64)
+    """`Partial.heard_key`: 27 bits for persons, 16 for districts, 20 for days (till the year 2871)."""
+    return person.astype(np.int64) << 36 | district.astype(np.int64) << 20 | day.astype(np.int64)
+
+
+def heard_of(key: Whole) -> tuple[Whole, Whole, Whole]:
+    """(person, district, day) of heard keys."""
+    return key >> 36, key >> 20 & 0xFFFF, key & 0xFFFFF
 
 
 def parts(rows: int) -> Iterator[slice]:
@@ -106,8 +111,8 @@ def merge(*partials: Partial) -> Partial:
 def _renamed(part: Partial, person_at: dict[str, int], code_at: dict[str, int]) -> Partial:
     person = np.array([person_at[name] for name in part.who], dtype=np.int64)
     district = np.array([code_at[code] for code in part.codes], dtype=np.int64)
-    heard_person, heard_district = part.heard_key >> 44, part.heard_key >> 24 & 0xFFFFF
+    heard_person, heard_district, heard_day = heard_of(part.heard_key)
     return part._replace(
         key=day_key(person[part.key >> 32], part.key & 0xFFFFFFFF),
-        heard_key=heard_key(person[heard_person], district[heard_district], part.heard_key & 0xFFFFFF),
+        heard_key=heard_key(person[heard_person], district[heard_district], heard_day),
     )

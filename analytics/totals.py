@@ -66,7 +66,7 @@ def _part(area: Area, week: Window, held: dict[tuple[str, str], Leaf]) -> _Part 
     if len(found) < len(names):
         return None
     shown = [leaf for leaf in found if leaf.status == "published"]
-    method = max(leaf.method for leaf in found)
+    method = max((leaf.method for leaf in found), key=int)
     if area.cadence is Cadence.DAILY and not shown:
         return _Part(area.districts, shown=False, numbers=(0, 0, 0, 0), count_variance=0, sum_variance=0, method=method)
     used = shown or found
@@ -102,5 +102,7 @@ def _total(parts: list[_Part], week: Window, rest_from: float | None) -> tuple[C
         cadence=Cadence.WEEKLY,
     )
     cells = cells_of(Draw(count, (sums[0], sums[1], sums[2])), constants, area=area, window=week)
-    method = max(part.method for part in parts)  # that of the draws, so that a new version changes no old total
+    method = max(
+        (part.method for part in parts), key=int
+    )  # that of the draws, so that a new version changes no old total
     return tuple(msgspec.structs.replace(cell, method=method) for cell in cells)

@@ -34,10 +34,16 @@ class Malformed(ValueError):
 
 
 class ReadingsMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """What a gateway sends: minutes and answers, with a sequence number that rises per gateway."""
+    """What a gateway sends: minutes and answers, with a number that rises by one per message of an outbox.
+
+    One without any may say that the messages from `void_from` to `seq` were thrown away unsent: withdrawn, too old, or
+    too many for a full outbox. So a number that never comes is a loss.
+    """
 
     v: Literal[1] = 1
     seq: int
+    outbox: int = 0  # drawn by lot when a gateway's outbox was made: another one counts from 1 again
+    void_from: int | None = None
     readings: tuple[Reading, ...] = ()
     reports: tuple[SelfReport, ...] = ()
 
@@ -51,19 +57,25 @@ class GatewayStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Fal
     online: bool
     at: int = 0  # unix seconds
     version: str = ""
+    versions: dict[str, str] = {}  # what it runs on -> its version
     slots: int = 0
     bands_heard: int = 0
     bands_connected: int = 0
+    bands_waiting: int = 0  # for a slot
+    bands_read: int = 0  # of those heard, within two hours
     bands_without_consent: int = 0
+    turns: dict[str, int] = {}  # how a band's turn ended -> turns
     minutes_made: int = 0  # readings put into the outbox
     minutes_dropped: dict[str, int] = {}  # reason -> minutes
     frames_rejected: dict[str, int] = {}  # reason -> frames
     reports_made: int = 0
     records_read: int = 0  # from the memories of bands
     records_corrected: int = 0  # of those, with a time that was corrected
+    records_overwritten: int = 0  # by bands with a full memory, before they were read
     clocks_set: int = 0  # of bands
     published: int = 0  # readings acknowledged by the broker
     outbox_rows: int = 0
+    outbox_since: int = 0  # unix seconds at which the oldest of them was put in; 0: none
 
 
 class Erasure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -52,6 +52,7 @@ class Peripheral:
         read: Callable[[Kind], bytes],
         hurried: bool = False,
         memory: RecordServer | None = None,
+        advertising_ms: float = ADVERTISING_MS,
     ) -> None:
         self._link = link
         self._controller = AirController("band", link=link)
@@ -59,8 +60,8 @@ class Peripheral:
             config=DeviceConfiguration(
                 name="Wijkpols",
                 address=hci.Address.generate_static_address(),  # not made from the serial: the street must not learn it
-                advertising_interval_min=ADVERTISING_MS,
-                advertising_interval_max=ADVERTISING_MS,
+                advertising_interval_min=advertising_ms,
+                advertising_interval_max=advertising_ms,
                 advertising_data=profile.advertising_data(),
             ),
             host=Host(self._controller, self._controller),

@@ -53,12 +53,16 @@ class EndedClock(NamedTuple):
         return struct.pack("<HBIII", self.number & 0xFFFF, how, self.began, self.ended, self.next or 0)
 
 
-def measurement(samples: Samples, stamp: Stamp) -> bytes:
-    """A measurement record of 1 to 10 seconds; `samples.start` is the band's own time. Raises ValueError."""
+def measurement(samples: Samples, stamp: Stamp, sensors: int = HEART | SKIN | MOTION) -> bytes:
+    """A measurement record of 1 to 10 seconds, of the sensors that ran; `samples.start` is the band's own time.
+
+    Raises ValueError.
+    """
     if not 1 <= samples.seconds <= RECORD_S:
         raise ValueError(f"a record spans 1 to {RECORD_S} seconds, not {samples.seconds}")
-    header = _header(MEASUREMENT, HEART | SKIN | MOTION, stamp, samples.start)
-    return b"".join((header, bytes((samples.seconds,)), _heart(samples), _skin(samples), _motion(samples)))
+    sections = ((HEART, _heart), (SKIN, _skin), (MOTION, _motion))
+    header = _header(MEASUREMENT, sensors, stamp, samples.start) + bytes((samples.seconds,))
+    return header + b"".join(make(samples) for bit, make in sections if sensors & bit)
 
 
 def self_report(answer: Answer, stamp: Stamp) -> bytes:
@@ -85,8 +89,9 @@ def covered(record: bytes, contents: int) -> bytes | None:
         return record if kept else None
     if not kept:
         return None
-    heart_end = 15 + 5 + 2 * record[19]
-    sections = ((HEART, 15, heart_end), (SKIN, heart_end, len(record) - 4), (MOTION, len(record) - 4, len(record)))
+    heart_end = 15 + 5 + 2 * record[19] if record[1] & HEART else 15
+    skin_end = len(record) - 4 if record[1] & MOTION else len(record)
+    sections = ((HEART, 15, heart_end), (SKIN, heart_end, skin_end), (MOTION, skin_end, len(record)))
     return b"".join((record[:1], bytes((kept,)), record[2:15], *(record[a:b] for bit, a, b in sections if kept & bit)))
 
 

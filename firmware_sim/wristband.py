@@ -15,16 +15,19 @@ frames, a Current Time past the last sample, and when all is delivered the band 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from typing import Final
 
 from firmware_sim import profile
 from firmware_sim.air import AirLink
 from firmware_sim.band_clock import BandClock
+from firmware_sim.battery import Battery
 from firmware_sim.frames import PART_S, SLOW_S, FrameEncoder
-from firmware_sim.peripheral import Peripheral
+from firmware_sim.peripheral import ADVERTISING_MS, Peripheral
 from firmware_sim.physiology import Source, minutes_touched
 from firmware_sim.profile import Kind
+from firmware_sim.record import HEART, MOTION, RECORD_S, SKIN
 from firmware_sim.record_log import RecordLog
 from firmware_sim.record_server import RecordServer
 from firmware_sim.recorder import Recorder
@@ -37,8 +40,14 @@ SETTLE_HURRIED_S: Final = 3.0
 ENCODED_S: Final = 60 * PART_S
 #: Unconfirmed answers are kept for the next link, so many at most.
 ANSWERS_MAX: Final = 16
-BATTERY_FULL: Final = 100
-BATTERY_DRAIN_S: Final = 3600  # one per cent of the battery: four days in all
+#: What is not sent live when its sensor is off, for want of charge.
+_OF_SENSOR: Final = {
+    Kind.HEART_RATE: HEART,
+    Kind.BEAT_TIMING: HEART,
+    Kind.EDA: SKIN,
+    Kind.TEMPERATURE: SKIN,
+    Kind.MOTION: MOTION,
+}
 #: How long a band whose time is the link's own pace is worn on after its last sample, so that its last minute is over.
 AFTERWARDS_S: Final = 120
 
@@ -47,7 +56,8 @@ class Wristband:
     """One simulated band.
 
     `speed`: seconds of the band's clock per second of the world; None for as fast as the link takes it.
-    `log`: the memory of a band that stores its records. `drift_ppm`: of its clock; above 0 it runs fast.
+    `log`: the memory of a band that stores its records. `drift_ppm`: of its clock; above 0 it runs fast. `charge`: of
+    its battery at the start, percent; where that is little its sensors stop one after the other.
     """
 
     def __init__(
@@ -59,6 +69,8 @@ class Wristband:
         speed: float | None = 1.0,
         log: RecordLog | None = None,
         drift_ppm: float = 0.0,
+        advertising_ms: float = ADVERTISING_MS,
+        charge: float = 100.0,
     ) -> None:
         if speed is not None and speed <= 0:
             raise ValueError("a band's speed is above 0, or None")
@@ -71,16 +83,28 @@ class Wristband:
         self._settle_s = SETTLE_HURRIED_S if hurried else SETTLE_S
         self._start = self._now = self._spans[0][0]
         self._temperature = profile.temperature(profile.TEMPERATURE_UNKNOWN)
-        self._battery = BATTERY_FULL
+        self._battery = Battery(charge=charge)
+        self._told_level = self._battery.level
+        self._spent_at = self._now
+        self._packets_spent = 0
+        self._advertising_ms = advertising_ms
         self._answers: deque[bytes] = deque(maxlen=ANSWERS_MAX)
         self._began: float | None = None  # loop time at which the band's clock stood at _start
         self._log = log
         self._clock = BandClock(
             at=self._start, shows=self._start if log is None else log.starts_at, drift_ppm=drift_ppm
         )
-        self._recorder = Recorder(log) if log is not None else None
+        self._recorder = Recorder(log, lambda: self._battery.sensors) if log is not None else None
         self._server = RecordServer(log=log, set_clock=self._set_clock) if log is not None else None
-        self.peripheral = Peripheral(link=link, serial=serial, read=self._read, hurried=hurried, memory=self._server)
+        self.peripheral = Peripheral(
+            link=link,
+            serial=serial,
+            read=self._read,
+            hurried=hurried,
+            memory=self._server,
+            advertising_ms=advertising_ms,
+        )
+        self._set_at: int | None = None  # when the clock was set, until `_play` has seen it
         self.frames_sent = 0
 
     @property
@@ -121,7 +145,7 @@ class Wristband:
         if self._speed is None:
             self._now += AFTERWARDS_S
         while log.oldest:
-            await server.wait_deleted(1.0 if self._speed is None else min(1 / self._speed, 1.0))
+            await server.wait_deleted(1.0 if self._speed is None else RECORD_S / self._speed)
             if self._speed is not None:
                 self._now = max(self._now, int(self._moment(self._speed)))
 
@@ -142,28 +166,41 @@ class Wristband:
             ahead = self._clock.ahead(part_start)
             part_end = min(((part_start + ahead) // ENCODED_S + 1) * ENCODED_S - ahead, end)
             samples = self._source.samples(part_start, part_end).shifted(ahead)
-            encoder = FrameEncoder(samples)
+            encoder: FrameEncoder | None = None
             if self._recorder is not None:
                 self._recorder.begin(samples)
-            for tick in range(part_start + 1, part_end + 1):
+            tick = part_start
+            while tick < part_end:
+                before = tick
+                alone = self._recorder is not None and not self.peripheral.personal_subscriptions
+                # With nobody to tell, the next moment of interest is the record's end.
+                tick = min(tick + RECORD_S - (tick + ahead) % RECORD_S, part_end) if alone else tick + 1
                 await self._reach(tick)
+                set_at, self._set_at = self._set_at, None
                 if self._clock.ahead(tick - 1) != ahead:  # it was set, or has drifted by a second: begin anew
-                    part_start = tick - 1
+                    part_start = tick - 1 if set_at is None else max(before, min(set_at, tick - 1))
                     if self._recorder is not None:
                         self._recorder.close(part_start + ahead)
                     break
+                if alone:
+                    self._measured(tick + ahead)
+                    continue
+                encoder = encoder or FrameEncoder(samples)
                 await self._send(encoder, tick + ahead, final=tick == end)
             else:
                 part_start = part_end
         self._notify(Kind.CURRENT_TIME, profile.current_time(self._clock.shows(end)))
 
     async def _idle_until(self, start: int) -> None:
-        """The time between two spans: nothing is measured, only the clock is told."""
+        """The time between two spans: nothing is measured, only the clock is told; the band is on its charger."""
         if self._speed is None:
             self._now = start
         while self._now < start:
             await self._reach(min((self._now // SLOW_S + 1) * SLOW_S, start))
             self._notify(Kind.CURRENT_TIME, profile.current_time(self._clock.shows(self._now)))
+        self._battery.charge(max(self._now - self._spent_at, 0))
+        self._spent_at = self._now
+        self._tell_battery()
 
     async def _reach(self, tick: int) -> None:
         """Until the band's clock shows this second, and there is room to send."""
@@ -186,14 +223,20 @@ class Wristband:
                 if self._recorder is None:
                     self._answers.append(value)
                 continue
+            if (sensor := _OF_SENSOR.get(kind)) is not None and not self._battery.sensors & sensor:
+                continue
             if kind is Kind.TEMPERATURE:
                 self._temperature = value
             self._notify(kind, value)
-        if self._recorder is not None:
-            self._recorder.second(tick)
+        self._measured(tick)
         while self._answers and await self.peripheral.indicate(Kind.SELF_REPORT, self._answers[0]):
             self._answers.popleft()
             self.frames_sent += 1
+
+    def _measured(self, tick: int) -> None:
+        """All before this second of the band's own clock."""
+        if self._recorder is not None:
+            self._recorder.until(tick)
         self._drain_battery()
 
     def _notify(self, kind: Kind, value: bytes) -> None:
@@ -201,15 +244,27 @@ class Wristband:
             self.frames_sent += 1
 
     def _drain_battery(self) -> None:
-        level = max(BATTERY_FULL - (self._now - self._start) // BATTERY_DRAIN_S, 1)
-        if level != self._battery:
-            self._battery = level
-            self._notify(Kind.BATTERY, profile.battery_level(level))
+        passed, self._spent_at = max(self._now - self._spent_at, 0), self._now
+        sent = self.frames_sent + (self._server.records_sent if self._server is not None else 0)
+        packets, self._packets_spent = sent - self._packets_spent, sent
+        self._battery.spend(
+            passed,
+            sensors=self._battery.sensors,
+            connected=self.peripheral.connected,
+            advertising_ms=self._advertising_ms,
+            packets=packets,
+        )
+        self._tell_battery()
+
+    def _tell_battery(self) -> None:
+        if self._battery.level != self._told_level:
+            self._told_level = self._battery.level
+            self._notify(Kind.BATTERY, profile.battery_level(self._told_level))
 
     def _read(self, kind: Kind) -> bytes:
         if kind is Kind.CURRENT_TIME:
             return profile.current_time(self._clock.shows(self._moment(self._speed)))
-        return self._temperature if kind is Kind.TEMPERATURE else profile.battery_level(self._battery)
+        return self._temperature if kind is Kind.TEMPERATURE else profile.battery_level(self._battery.level)
 
     def _moment(self, speed: float | None) -> float:
         """The moment of the world that is now: up to a second after `_now` while it plays."""
@@ -219,8 +274,10 @@ class Wristband:
 
     def _set_clock(self, to: float) -> None:
         """The gateway writes the time. What was measured so far belongs to the clock as it was."""
-        shown = self._clock.shows(self._now)
+        moment = self._moment(self._speed)
+        self._set_at = math.floor(moment)
+        shown = self._clock.shows(self._set_at)
         if self._recorder is not None and self._log is not None:
             self._recorder.close(shown)
             self._log.clock_set(shown=shown, to=int(to))
-        self._clock.set(min(self._moment(self._speed), self._now + 1), to)
+        self._clock.set(moment, to)

@@ -5,28 +5,29 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import queue
+import platform
 import signal
+import sqlite3
 import sys
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Final
-
-import paho.mqtt.client as mqtt
-from paho.mqtt.enums import CallbackAPIVersion
-from paho.mqtt.reasoncodes import ReasonCode
 
 from contracts import wire
 from contracts.broker_url import BrokerAddress
 from contracts.ports import Fault, SystemClock, UsageFault
 from gateway.link import RadioAddress, RadioLost
+from gateway.metrics import Metrics
 from gateway.reader import Reader
 from gateway.settings import GatewaySettings, load
+from gateway.status import in_words, retained_status
 from gateway.uplink import Uplink
 
 #: How long the end may wait for the broker to acknowledge what is left; the rest stays in the outbox.
 DRAIN_S_MAX: Final = 10.0
-STATUS_S_MAX: Final = 5.0
+#: Exit code of `status` for a gateway that is not online.
+OFFLINE: Final = 3
 _log = logging.getLogger(__name__)
 
 
@@ -35,12 +36,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="gateway_command", required=True, metavar="run|status")
     run_parser = commands.add_parser("run", help="read bands and publish their minutes")
     run_parser.add_argument("--district", metavar="CODE", help="CBS code of where this gateway hangs")
-    run_parser.add_argument("--radio", metavar="URL", help="bluez, bluez:hci1 or bumble:tcp-client:HOST:PORT")
+    run_parser.add_argument("--radio", metavar="URL", help="bluez:hci0,bluez:hci1=3 or bumble:tcp-client:HOST:PORT")
     run_parser.add_argument("--outbox", metavar="DIR", type=Path, help="folder for what is not yet acknowledged")
-    run_parser.add_argument("--slots", metavar="N", type=int, help="bands read at once")
+    run_parser.add_argument("--slots", metavar="N", type=int, help="bands read at once on each radio")
     run_parser.add_argument("--band-key-file", metavar="FILE", type=Path, help="file with the key, hexadecimal")
     run_parser.add_argument("--verbose", action="store_true", help="log more")
     status_parser = commands.add_parser("status", help="what a gateway last said of itself")
+    status_parser.add_argument("--json", action="store_true", help="the message itself; exit 3 when it is offline")
+    run_parser.add_argument("--metrics-port", metavar="PORT", type=int, help="serve Prometheus metrics (off)")
     for command in (run_parser, status_parser):
         command.add_argument("--broker-url", metavar="URL", help="mqtt://HOST:PORT or mqtts://USER:PASSWORD@HOST:PORT")
         command.add_argument("--name", metavar="NAME", help="the gateway's name")
@@ -50,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     """Run a command. Raises Fault and UsageFault."""
     if args.gateway_command == "status":
         settings = load(broker_url=args.broker_url, gateway_name=args.name)
-        return _status(settings)
+        return _status(settings, as_json=args.json)
     settings = load(
         broker_url=args.broker_url,
         gateway_name=args.name,
@@ -58,11 +61,12 @@ def run(args: argparse.Namespace) -> int:
         gateway_radio=args.radio,
         gateway_outbox=args.outbox,
         gateway_slots=args.slots,
+        gateway_metrics_port=args.metrics_port,
         band_key=_key_of(args.band_key_file),
     )
     settings.needs("gateway_name", "gateway_district", "band_key")
     broker = BrokerAddress.parse(settings.broker_url.get_secret_value())
-    radio = RadioAddress.parse(settings.gateway_radio)
+    radios = RadioAddress.parse_all(settings.gateway_radio)
     logging.basicConfig(
         level=logging.DEBUG if args.verbose else logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
@@ -72,11 +76,11 @@ def run(args: argparse.Namespace) -> int:
     for name in ("bumble", "bleak"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     logging.getLogger("gateway.publisher.paho").setLevel(logging.ERROR)
-    asyncio.run(read_bands(settings, broker=broker, radio=radio))
+    asyncio.run(read_bands(settings, broker=broker, radios=radios))
     return 0
 
 
-async def read_bands(settings: GatewaySettings, *, broker: BrokerAddress, radio: RadioAddress) -> None:
+async def read_bands(settings: GatewaySettings, *, broker: BrokerAddress, radios: Sequence[RadioAddress]) -> None:
     """Read bands until SIGTERM or SIGINT; then close the open minutes, drain the outbox and say the last status."""
     loop = asyncio.get_running_loop()
     clock = SystemClock()
@@ -91,11 +95,19 @@ async def read_bands(settings: GatewaySettings, *, broker: BrokerAddress, radio:
         district=settings.gateway_district,
         outbox=settings.gateway_outbox,
         clock=clock,
-        slots=settings.gateway_slots,
-        version=_version(),
+        slots=sum(radio.slots or settings.gateway_slots for radio in radios),
+        version=_version("wijkpols"),
+        versions={"python": platform.python_version(), "sqlite": sqlite3.sqlite_version, "bleak": _version("bleak")},
         on_consent=consent_changed,
     )
-    reader = Reader(radio=radio, slots=settings.gateway_slots, key=settings.key, uplink=uplink, clock=clock)
+    reader = Reader(
+        radios=radios,
+        slots=settings.gateway_slots,
+        key=settings.key,
+        uplink=uplink,
+        clock=clock,
+        revisit_s=settings.gateway_revisit_s,
+    )
 
     def stop() -> None:
         stopping.set()
@@ -103,7 +115,7 @@ async def read_bands(settings: GatewaySettings, *, broker: BrokerAddress, radio:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    with uplink:
+    with uplink, Metrics(uplink.status, host=settings.gateway_metrics_host, port=settings.gateway_metrics_port):
         # Without the consents nothing may be read, so nothing is listened to either.
         while not stopping.is_set() and not await asyncio.to_thread(uplink.wait_for_consents, 0, 0.5):
             continue
@@ -124,71 +136,19 @@ def _key_of(file: Path | None) -> str | None:
         raise UsageFault(f"the band key file {file} cannot be read") from None
 
 
-def _version() -> str:
+def _version(package: str) -> str:
     try:
-        return metadata.version("wijkpols")
+        return metadata.version(package)
     except metadata.PackageNotFoundError:
         return ""
 
 
-def _status(settings: GatewaySettings) -> int:
+def _status(settings: GatewaySettings, *, as_json: bool) -> int:
     settings.needs("gateway_name")
     broker = BrokerAddress.parse(settings.broker_url.get_secret_value())
     status = retained_status(broker, settings.gateway_name)
-    sys.stdout.write(in_words(status))
-    return 0
-
-
-def retained_status(broker: BrokerAddress, gateway: str) -> wire.GatewayStatus:
-    """What a gateway last said, from the broker. Raises Fault."""
-    came: queue.SimpleQueue[bytes | str] = queue.SimpleQueue()
-    client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
-    broker.secure(client)
-
-    def connected(_client: object, _data: object, _flags: object, code: ReasonCode, _properties: object) -> None:
-        if code.is_failure:
-            came.put(f"the broker {broker} refuses the connection ({code}): check user and password of the broker URL")
-        else:
-            client.subscribe(wire.status_topic(gateway), qos=1)
-
-    client.on_connect = connected
-    client.on_message = lambda _client, _data, message: came.put(bytes(message.payload))
-    try:
-        client.connect(broker.host, broker.port)
-    except OSError as fault:
-        raise Fault(f"the broker {broker} cannot be reached ({fault}): check --broker-url") from None
-    client.loop_start()
-    try:
-        answer = came.get(timeout=STATUS_S_MAX)
-    except queue.Empty:
-        raise Fault(f"no gateway named {gateway} has said anything on {broker}: check --name") from None
-    finally:
-        client.disconnect()
-        client.loop_stop()
-    if isinstance(answer, str):
-        raise Fault(answer)
-    try:
-        return wire.decode_status(answer)
-    except wire.Malformed:
-        raise Fault(f"the status of {gateway} is of another version") from None
-
-
-def in_words(status: wire.GatewayStatus) -> str:
-    """A status for people, some lines."""
-
-    def listed(counts: dict[str, int]) -> str:
-        return ", ".join(f"{reason} {n}" for reason, n in sorted(counts.items(), key=lambda one: -one[1])) or "none"
-
-    lines = [
-        f"{status.gateway} in {status.district}: {'online' if status.online else 'offline'}",
-        f"bands     {status.bands_heard} heard, {status.bands_connected} of {status.slots} slots in use, "
-        f"{status.bands_without_consent} without consent",
-        f"minutes   {status.minutes_made} made, {status.published} acknowledged by the broker",
-        f"dropped   {listed(status.minutes_dropped)}",
-        f"frames    rejected: {listed(status.frames_rejected)}",
-        f"answers   {status.reports_made}",
-        f"memories  {status.records_read} records read, {status.records_corrected} with a corrected time, "
-        f"{status.clocks_set} clocks set",
-        f"outbox    {status.outbox_rows} messages wait",
-    ]
-    return "\n".join(lines) + "\n"
+    if as_json:
+        sys.stdout.write(wire.encode(status).decode() + "\n")
+    else:
+        sys.stdout.write(in_words(status, SystemClock().now()))
+    return 0 if status.online else OFFLINE

@@ -8,7 +8,7 @@ from contracts.ports import Clock
 from contracts.reading import SelfReport
 from gateway.consent_gate import CONSENT_MISSING
 from gateway.gatt_codec import SelfReportFrame
-from gateway.minutes import AHEAD_S_MAX, BEHIND_S_MAX, CLOCK, MinuteBuilder
+from gateway.minutes import AHEAD_S_MAX, BEHIND_S_MAX, CLOCK, Carried, MinuteBuilder
 from gateway.uplink import Uplink
 
 #: A band that was not heard for so long is gone: its minutes are closed.
@@ -24,6 +24,7 @@ class MinuteDesk:
         self._uplink = uplink
         self._clock = clock
         self._open: dict[str, _Open] = {}
+        self._carried: dict[str, tuple[str, Carried]] = {}  # of memories: by token, with the pseudonym
 
     def __len__(self) -> int:
         return len(self._open)
@@ -40,6 +41,18 @@ class MinuteDesk:
             held = self._open[token] = _Open(MinuteBuilder(clock=self._clock), pseudonym, now_s)
         held.heard_s = now_s
         return held.builder
+
+    def carried(self, token: str, pseudonym: str) -> Carried | None:
+        """What the last reading of this wearer's memory left for the next; in memory alone."""
+        whose, carried = self._carried.get(token, ("", None))
+        return carried if whose == pseudonym else None
+
+    def carry(self, token: str, pseudonym: str, carried: Carried) -> None:
+        """Keep what a reading of a memory leaves for the next."""
+        self._carried.pop(token, None)
+        while len(self._carried) >= BANDS_MAX:
+            del self._carried[next(iter(self._carried))]
+        self._carried[token] = pseudonym, carried
 
     def deliver(self, token: str, now_s: float) -> None:
         """Hand over what was closed since, and note that the band was heard."""
@@ -67,6 +80,7 @@ class MinuteDesk:
         """Forget the open minutes of a wearer who withdrew."""
         held = self._open.get(token)
         cover = self._uplink.cover(token)
+        self._carried.pop(token, None)
         if held is not None and (cover is None or cover.pseudonym != held.pseudonym):
             self.forget(token)
 

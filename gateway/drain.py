@@ -5,7 +5,8 @@ still open are not counted as read; they are asked for again next time. The band
 has on disk.
 
 A band is not trusted: it may send what was not asked for, count wrongly, send without end, or nothing. Each wait has a
-limit, and so has the number of frames.
+limit, and so have the number of frames and the turn: a long memory is read in several, so that others are not kept
+waiting.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from gateway.band_time import BandTime
 from gateway.beats import PlacedHeart
 from gateway.gatt_codec import TICKS_PER_S, Eda, MalformedFrame, Motion
 from gateway.link import LinkLost, Peripheral
-from gateway.minutes import AHEAD_S_MAX, BEHIND_S_MAX, CLOCK, LATE, MinuteBuilder
+from gateway.minutes import AHEAD_S_MAX, BEHIND_S_MAX, CLOCK, LATE, Carried, MinuteBuilder
 from gateway.outbox import Drained
 from gateway.record_codec import LogState, MeasurementRecord, RacpCount, RacpResponse, RecordHeart, ReportRecord
 from gateway.uplink import Uplink
@@ -33,11 +34,17 @@ CLOCK_S_MAX: Final = 2.0
 SET_CLOCK_S_MAX: Final = 30.0
 #: Without a record or an answer for so long the band is given up.
 SILENT_S_MAX: Final = 10.0
-#: A session lasts no longer than this: a week's records take five minutes, and others wait for the slot.
-DRAIN_S_MAX: Final = 900.0
+#: After so long a report is aborted, and the rest left for the next turn: a week's records take five minutes.
+TURN_S_MAX: Final = 120.0
+#: A band that does not end its report then is given up.
+DRAIN_S_MAX: Final = 180.0
 #: A memory holds 65,536; a few more may come meanwhile.
 FRAMES_MAX: Final = 70_000
 NEWER_MAX: Final = 1_000
+#: So many frames that are no records, or not the next ones, and the band is given up.
+USELESS_MAX: Final = 500
+#: A week of records: what a memory holds at least.
+WEEK_RECORDS: Final = 60_480
 #: So many records at most are read before their minutes are stored: an hour.
 STORE_EVERY: Final = 360
 #: Answers that wait to be read; a band that sends more is out of order.
@@ -54,10 +61,29 @@ _CONTENTS: Final = {
 }
 
 
-class Drain:
-    """One reading of one band's memory. `run` raises LinkLost when the band does not keep to the profile."""
+class BandFaulty(LinkLost):
+    """The band answers, but does not keep to the profile."""
 
-    def __init__(self, *, band: Peripheral, token: str, cover: Cover, uplink: Uplink, clock: Clock) -> None:
+
+class Drain:
+    """One reading of one band's memory, for one turn.
+
+    `carried` is what the last reading left (MinuteDesk), and afterwards what this one leaves; `filled` is the share of
+    a week that the memory held before it, once it is known.
+    """
+
+    def __init__(
+        self,
+        *,
+        band: Peripheral,
+        token: str,
+        cover: Cover,
+        uplink: Uplink,
+        clock: Clock,
+        carried: Carried | None = None,
+    ) -> None:
+        self.carried = carried
+        self.filled: float | None = None
         self._band = band
         self._token = token
         self._cover = cover
@@ -69,39 +95,51 @@ class Drain:
         self._frames = 0
         self._broken = ""
 
-    async def run(self) -> None:
-        """Read all that is new. Raises LinkLost."""
+    async def run(self) -> bool:
+        """Read what is new; whether all of it was. Raises LinkLost, or BandFaulty."""
         try:
             async with asyncio.timeout(DRAIN_S_MAX):
-                await self._run()
+                return await self._run()
         except TimeoutError:
-            raise LinkLost("the band's memory takes too long to read") from None
+            raise BandFaulty("the band's memory takes too long to read") from None
         except MalformedFrame as bad:
             self._uplink.note_frames({f"{bad.frame}:{bad.reason}": 1})
-            raise LinkLost("the band's memory cannot be read") from None
+            raise BandFaulty("the band's memory cannot be read") from None
         finally:
             if self._memory is not None:
                 self._memory.tell()
                 self._memory = None
 
-    async def _run(self) -> None:
+    async def _run(self) -> bool:
         await self._see_to_clock()
         state = record_codec.log_state(await self._band.read(profile.LOG))
+        self.filled = (state.newest - state.oldest + 1) / WEEK_RECORDS if state.oldest else 0.0
         contents = sum(bit for category, bit in _CONTENTS.items() if category in self._cover.categories)
         await self._band.write(profile.RECORD_CONTENTS, bytes((contents,)))
         await self._band.subscribe(profile.RACP, self._answered)
         await self._band.subscribe(profile.RECORD, self._recorded)
-        memory = _Memory(token=self._token, cover=self._cover, uplink=self._uplink, clock=self._clock, state=state)
+        memory = _Memory(
+            token=self._token,
+            cover=self._cover,
+            uplink=self._uplink,
+            clock=self._clock,
+            state=state,
+            carried=self.carried,
+        )
         if state.newest < memory.stored:
             self._uplink.note_frames({f"log:{RANGE}": 1})
         expected = await self._ask(record_codec.count_from(memory.first))
         self._memory = memory
         asked_at = self._clock.now()
-        response = await self._ask(record_codec.report_from(memory.first))
+        response = await self._ask(record_codec.report_from(memory.first), turn_s=TURN_S_MAX)
         self._memory = None
-        if not isinstance(response, RacpResponse) or response.request != record_codec.REPORT_RECORDS:
-            raise LinkLost("the band answers another question")
-        memory.finish(asked_at if response.code in (record_codec.SUCCESS, record_codec.NO_RECORDS_FOUND) else None)
+        reported = isinstance(response, RacpResponse) and response.request == record_codec.REPORT_RECORDS
+        more = isinstance(response, RacpResponse) and response.request == record_codec.ABORT
+        if not isinstance(response, RacpResponse) or not (reported or more):
+            raise BandFaulty("the band answers another question")
+        complete = reported and response.code in (record_codec.SUCCESS, record_codec.NO_RECORDS_FOUND)
+        memory.finish(asked_at if complete else None)
+        self.carried = memory.carried
         if isinstance(expected, RacpCount) and memory.frames > expected.records + NEWER_MAX:
             self._uplink.note_frames({f"record:{COUNT}": 1})
         if memory.failed:
@@ -109,8 +147,9 @@ class Drain:
         if memory.stored >= max(state.oldest, 1):
             self._uplink.sync()
             await self._ask(record_codec.delete_up_to(memory.stored))
-        if response.code not in (record_codec.SUCCESS, record_codec.NO_RECORDS_FOUND):
-            raise LinkLost("the band could not report its records")
+        if not (complete or more):
+            raise BandFaulty("the band could not report its records")
+        return complete
 
     async def _see_to_clock(self) -> None:
         off = codec.current_time(await self._band.read(profile.CURRENT_TIME)) - self._clock.now()
@@ -119,11 +158,13 @@ class Drain:
         await self._band.write(profile.CURRENT_TIME, codec.current_time_at(self._clock.now()))
         off = codec.current_time(await self._band.read(profile.CURRENT_TIME)) - self._clock.now()
         if abs(off) > SET_CLOCK_S_MAX:
-            raise LinkLost("the band's clock cannot be set")
+            raise BandFaulty("the band's clock cannot be set")
         self._uplink.note_records(clocks_set=1)
 
-    async def _ask(self, request: bytes) -> RacpCount | RacpResponse:
-        """Write a request, and wait for its answer as long as something comes."""
+    async def _ask(self, request: bytes, *, turn_s: float | None = None) -> RacpCount | RacpResponse:
+        """Write a request, and wait for its answer as long as something comes; after `turn_s` abort what was asked."""
+        loop = asyncio.get_running_loop()
+        abort_at = None if turn_s is None else loop.time() + turn_s
         while not self._answers.empty():
             self._answers.get_nowait()
             self._uplink.note_frames({f"racp:{UNASKED}": 1})
@@ -131,9 +172,13 @@ class Drain:
         while True:
             self._heard.clear()
             if self._broken:
-                raise LinkLost(self._broken)
+                raise BandFaulty(self._broken)
             if not self._answers.empty():
                 return self._answers.get_nowait()
+            if abort_at is not None and loop.time() >= abort_at:
+                abort_at = None
+                await self._band.write(profile.RACP, record_codec.abort())
+                continue
             try:
                 async with asyncio.timeout(SILENT_S_MAX):
                     await self._heard.wait()
@@ -157,8 +202,8 @@ class Drain:
             self._uplink.note_frames({f"record:{UNASKED}": 1})
             return
         self._memory.take(data)
-        if self._memory.failed:
-            self._broken = "the outbox does not take the band's records"
+        if self._memory.failed or self._memory.useless > USELESS_MAX:
+            self._broken = "the band's records are not taken: no use, or no room"
 
     def _within_bounds(self) -> bool:
         self._frames += 1
@@ -171,14 +216,26 @@ class Drain:
 class _Memory:
     """What is made of the records of one session."""
 
-    def __init__(self, *, token: str, cover: Cover, uplink: Uplink, clock: Clock, state: LogState) -> None:
+    def __init__(
+        self,
+        *,
+        token: str,
+        cover: Cover,
+        uplink: Uplink,
+        clock: Clock,
+        state: LogState,
+        carried: Carried | None = None,
+    ) -> None:
         drained = uplink.drained(token, state.log)
         self._token, self._log, self._newest = token, state.log, state.newest
         self._uplink = uplink
         self._clock = clock
         self._pseudonym = cover.pseudonym
         self._times = BandTime(state)
-        self._builder = MinuteBuilder(clock=clock)
+        self._overwritten = state.overwritten
+        self._overwritten_before = drained.overwritten
+        self._builder = MinuteBuilder(clock=clock, before=carried)
+        self.carried = carried
         self._made_before = drained.minute  # minutes before this one were made
         self._last = self.stored = drained.seq
         self._open: deque[tuple[int, int]] = deque()  # records (number, end) of minutes that may still be open
@@ -187,6 +244,7 @@ class _Memory:
         self._faults: Counter[str] = Counter()
         self._corrected = 0
         self.frames = 0
+        self.useless = 0
         self.failed = False
 
     @property
@@ -200,13 +258,13 @@ class _Memory:
         try:
             record = record_codec.record(data)
         except MalformedFrame as bad:
-            self._faults[bad.reason] += 1
+            self._refuse(bad.reason)
             return
         if record.seq <= self._last:
-            self._faults[ORDER] += 1
+            self._refuse(ORDER)
             return
         if record.seq > self._newest + NEWER_MAX:
-            self._faults[RANGE] += 1
+            self._refuse(RANGE)
             return
         self._last = record.seq
         fault = self._report(record) if isinstance(record, ReportRecord) else self._measurement(record)
@@ -243,11 +301,20 @@ class _Memory:
         self.tell()
         # An answer after the first record of an open minute comes again with it.
         reports = [report for seq, report in self._reports if seq <= upto]
-        if self._uplink.store(Drained(self._token, self._log, upto, made_before), readings, reports):
+        if self._uplink.store(Drained(self._token, self._log, upto, made_before, self._overwritten), readings, reports):
             self.stored, self._made_before = upto, made_before
+            if self._overwritten > self._overwritten_before:
+                self._uplink.note_records(overwritten=self._overwritten - self._overwritten_before)
+            self._overwritten_before = self._overwritten
+            if self._builder.closed_before:
+                self.carried = self._builder.carried
             self._reports = [(seq, report) for seq, report in self._reports if seq > upto]
         else:
             self.failed = True
+
+    def _refuse(self, reason: str) -> None:
+        self._faults[reason] += 1
+        self.useless += 1
 
     def _corrected_time(self, clock: int, time: int) -> int | None:
         correction = self._times.correction(clock, time)

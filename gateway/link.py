@@ -27,6 +27,7 @@ ANSWER_S_MAX: Final = 10.0
 #: The scan is begun anew this often: an adapter that fell silent is found out, and the tables of the addresses that
 #: went by (bands change theirs) do not grow without end.
 SCAN_S_MAX: Final = 300.0
+SLOTS_MAX: Final = 64
 _EXAMPLE: Final = "use bluez, bluez:hci1, bumble:tcp-client:127.0.0.1:PORT or bumble:unix-client:PATH"
 
 
@@ -39,20 +40,36 @@ class RadioLost(Exception):
 
 
 class RadioAddress(NamedTuple):
-    """Which radio: the BlueZ adapter, or the Bumble transport."""
+    """Which radio: the BlueZ adapter, or the Bumble transport; and how many bands it reads at once (0: as set)."""
 
     kind: str
     target: str
+    slots: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.target}"
 
     @classmethod
     def parse(cls, text: str) -> RadioAddress:
-        """Raises UsageFault."""
-        kind, _, target = text.strip().partition(":")
+        """One radio, as `bluez:hci0` or, with slots of its own, `bluez:hci0=3`. Raises UsageFault."""
+        name, _, slots = text.strip().partition("=")
+        kind, _, target = name.partition(":")
+        number = int(slots) if slots.isdecimal() else 0
+        if "=" in text and not 1 <= number <= SLOTS_MAX:
+            raise UsageFault(f"{text!r}: the slots of a radio are 1 to {SLOTS_MAX}, as in bluez:hci1=3")
         if kind == "bluez" and (not target or target.startswith("hci")):
-            return cls(kind, target or "hci0")
+            return cls(kind, target or "hci0", number)
         if kind == "bumble" and target.partition(":")[0] in ("tcp-client", "unix-client") and target.partition(":")[2]:
-            return cls(kind, target)
+            return cls(kind, target, number)
         raise UsageFault(f"{text!r} is no radio: {_EXAMPLE}")
+
+    @classmethod
+    def parse_all(cls, text: str) -> list[RadioAddress]:
+        """Radios with commas between them, each once. Raises UsageFault."""
+        radios = [cls.parse(one) for one in text.split(",")]
+        if len({str(radio) for radio in radios}) < len(radios):
+            raise UsageFault(f"{text!r} names a radio twice: name each adapter once")
+        return radios
 
 
 class Sighting(NamedTuple):
@@ -68,6 +85,7 @@ class Link:
     def __init__(self, *, radio: RadioAddress) -> None:
         self._radio = radio
         self._adapter: BumbleAdapter | None = None
+        self._connecting = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         if self._radio.kind == "bumble":
@@ -78,7 +96,7 @@ class Link:
             try:
                 self._adapter = await BumbleAdapter.open(self._radio.target)
             except (OSError, BleakError) as fault:
-                raise RadioLost(f"the radio bumble:{self._radio.target} cannot be opened ({fault})") from None
+                raise RadioLost(f"the radio {self._radio} cannot be opened ({fault})") from None
         return self
 
     async def __aexit__(
@@ -98,7 +116,7 @@ class Link:
                 async with BleakScanner(heard, list(ADVERTISED), **self._scanner_options()):
                     await self._wait_for_loss(SCAN_S_MAX)
             except (BleakError, OSError, EOFError) as fault:
-                raise RadioLost(f"the radio {self._radio.kind}:{self._radio.target} is lost ({fault})") from None
+                raise RadioLost(f"the radio {self._radio} is lost ({fault})") from None
 
     @asynccontextmanager
     async def connected(self, sighting: Sighting) -> AsyncIterator[Peripheral]:
@@ -108,7 +126,8 @@ class Link:
             sighting.device, lambda _client: closed.set(), timeout=CONNECT_S_MAX, **self._client_options()
         )
         try:
-            await _answer(client.connect(), CONNECT_S_MAX + ANSWER_S_MAX)
+            async with self._connecting:  # an adapter makes one connection at a time; the wait for it is nobody's fault
+                await _answer(client.connect(), CONNECT_S_MAX + ANSWER_S_MAX)
             yield Peripheral(client, closed)
         finally:
             # However a connection ends, the slot of the adapter must be free again.

@@ -6,7 +6,7 @@ Every minute from the first heard to the last heard is made, or dropped with one
 from __future__ import annotations
 
 from collections import Counter
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -34,14 +34,23 @@ NOT_HEARD, CLOCK, WITHDRAWN = "not-heard", "clock", "withdrawn"
 LATE, RATE, TOO_MANY = "late", "rate", "too-many-beats"
 
 
+class Carried(NamedTuple):
+    """What goes over from the minutes before `minute` (unix seconds) to those after: the skin responses' filter."""
+
+    minute: int
+    scr: ScrState | None
+
+
 class MinuteBuilder:
     """The open minutes of one band. Bounded: about two minutes of samples, whatever the band sends.
 
     The feeding methods return why a frame could not be used, or None. `take` gives what was closed since.
     """
 
-    def __init__(self, *, clock: Clock) -> None:
+    def __init__(self, *, clock: Clock, before: Carried | None = None) -> None:
+        """`before`: the state at the end of the minute before the first one, if it is known."""
         self._clock = clock
+        self._before = before
         self._open: dict[int, _OpenMinute] = {}
         self._first: int | None = None  # the first minute heard
         self._next = 0  # the minute to be closed next; those before are done
@@ -116,6 +125,11 @@ class MinuteBuilder:
         """Minutes before this one (unix seconds) are closed; 0 when none was heard yet."""
         return self._next
 
+    @property
+    def carried(self) -> Carried:
+        """What the minute after the closed ones must know of them."""
+        return Carried(self._next, self._scr)
+
     def flush(self) -> None:
         """Close all open minutes: the band is gone."""
         if self._open:
@@ -157,6 +171,8 @@ class MinuteBuilder:
             return self._misdate(minute)
         if self._first is None:
             self._first = self._next = minute
+            if self._before is not None and self._before.minute == minute:
+                self._scr = self._before.scr
         if minute < self._next:
             return LATE
         opened = self._open.setdefault(minute, _OpenMinute())

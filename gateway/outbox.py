@@ -10,11 +10,11 @@ What is deleted is overwritten (`secure_delete`), and after a purge the log is e
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -23,39 +23,24 @@ from typing import Final, NamedTuple, Self
 from contracts import wire
 from contracts.ports import Fault
 from contracts.reading import Reading, SelfReport
+from gateway.outbox_file import is_damaged, open_file, put_aside
 
 #: A week of 200 bands is 2 million rows; what is older gives way first.
 ROWS_MAX: Final = 2_000_000
 BYTES_MAX: Final = 1 << 30
-
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS outbox (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,  -- never reused, also not after a restart
-    pseudonym TEXT NOT NULL,
-    readings INTEGER NOT NULL,              -- how many of them are in the payload
-    added_at INTEGER NOT NULL,              -- unix seconds
-    payload BLOB NOT NULL                   -- a ReadingsMessage as it goes on the wire
-) STRICT;
-CREATE INDEX IF NOT EXISTS outbox_pseudonym ON outbox (pseudonym);
-CREATE TABLE IF NOT EXISTS drained (        -- how far each band's memory was read
-    token TEXT NOT NULL,
-    log INTEGER NOT NULL,                   -- which memory: a wiped one counts its records anew
-    seq INTEGER NOT NULL,                   -- records up to this one are in the outbox, or were of no use
-    minute INTEGER NOT NULL,                -- unix seconds: minutes before this one are made
-    at INTEGER NOT NULL,                    -- unix seconds
-    PRIMARY KEY (token, log)
-) STRICT, WITHOUT ROWID;
-"""
-_log = logging.getLogger(__name__)
+_OLDEST: Final = "SELECT seq FROM outbox WHERE void_from IS NULL ORDER BY seq"
 
 
 class Row(NamedTuple):
     """One message that waits for its acknowledgement."""
 
     seq: int
-    pseudonym: str
+    pseudonym: str  # '' for one that only tells that some were thrown away
     readings: int
     payload: bytes
+    added_at: int = 0  # unix seconds
+    void_from: int | None = None
+    outbox: int = 0
 
 
 class Drained(NamedTuple):
@@ -65,6 +50,7 @@ class Drained(NamedTuple):
     log: int
     seq: int = 0
     minute: int = 0
+    overwritten: int = 0
 
 
 class Outbox:
@@ -75,24 +61,23 @@ class Outbox:
         self._rows_max = rows_max
         self._bytes_max = bytes_max
         self._lock = threading.RLock()
-        file = folder / "outbox.sqlite"
+        self._closed = False
+        self._folder = folder
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            try:
-                self._db = _open(file)
-            except sqlite3.OperationalError:
-                raise
-            except sqlite3.DatabaseError:
-                aside = _put_aside(file)
-                _log.error("the outbox was damaged; it is kept as %s and a new one begun", aside.name)
-                self._db = _open(file)
+            self._begin()
         except (OSError, sqlite3.Error) as fault:
             raise Fault(
                 f"the outbox in {folder} cannot be used ({fault}): choose a folder of its own with --outbox"
             ) from None
+
+    def _begin(self) -> None:
+        self._db = open_file(self._folder)
         self._rows: int
         self._bytes: int
         self._seq: int
+        #: Which outbox this is: another one counts its messages anew.
+        self.id: int
+        self.id, self._salt = self._db.execute("SELECT id, salt FROM made").fetchone()
         held = "SELECT count(*), coalesce(sum(length(payload)), 0) FROM outbox"
         self._rows, self._bytes = self._db.execute(held).fetchone()
         given = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'outbox'"
@@ -109,6 +94,14 @@ class Outbox:
     def __len__(self) -> int:
         with self._lock:
             return self._rows
+
+    def oldest(self) -> int:
+        """Unix seconds at which the oldest message was put in; 0 when nothing waits, or when it is closed."""
+        with self._guarded():
+            if self._closed:
+                return 0
+            found = self._db.execute("SELECT added_at FROM outbox ORDER BY seq LIMIT 1").fetchone()
+        return int(found[0]) if found is not None else 0
 
     def add(
         self,
@@ -139,11 +132,12 @@ class Outbox:
         with self._transaction():
             for some_readings, some_reports in _messages(readings, reports):
                 seq += 1
-                message = wire.ReadingsMessage(seq=seq, readings=some_readings, reports=some_reports)
-                self._insert(Row(seq, pseudonym, len(some_readings), wire.encode(message)), now)
+                message = wire.ReadingsMessage(seq=seq, outbox=self.id, readings=some_readings, reports=some_reports)
+                self._insert(Row(seq, pseudonym, len(some_readings), wire.encode(message), now))
             if drained is not None:
                 self._db.execute(
-                    "INSERT OR REPLACE INTO drained (token, log, seq, minute, at) VALUES (?, ?, ?, ?, ?)",
+                    "INSERT OR REPLACE INTO drained (token, log, seq, minute, overwritten, at)"
+                    " VALUES (?, ?, ?, ?, ?, ?)",
                     (*drained, now),
                 )
             crowded_out = self._make_room()
@@ -152,44 +146,65 @@ class Outbox:
 
     def drained(self, token: str, log: int) -> Drained:
         """How far this memory of a band was read; from nothing on, when it was not."""
-        with self._lock:
-            found = self._db.execute("SELECT seq, minute FROM drained WHERE token = ? AND log = ?", (token, log))
+        with self._guarded():
+            found = self._db.execute(
+                "SELECT seq, minute, overwritten FROM drained WHERE token = ? AND log = ?", (token, log)
+            )
             row = found.fetchone()
         return Drained(token, log, *row) if row is not None else Drained(token, log)
 
+    def turn(self, band: str) -> int:
+        """When a band was last read, unix seconds; 0 when that is not known. `band` is an identity or an address."""
+        with self._guarded():
+            found = self._db.execute("SELECT at FROM turns WHERE band = ?", (self._hashed(band),)).fetchone()
+        return int(found[0]) if found is not None else 0
+
+    def note_turn(self, band: str, now: float) -> None:
+        """A band was read."""
+        with self._guarded():
+            self._db.execute("INSERT OR REPLACE INTO turns VALUES (?, ?)", (self._hashed(band), int(now)))
+
+    def _hashed(self, band: str) -> bytes:
+        return blake2b(band.encode(), digest_size=16, key=self._salt).digest()
+
     def after(self, seq: int, limit: int) -> list[Row]:
         """The oldest rows with a number above `seq`."""
-        with self._lock:
+        with self._guarded():
             found = self._db.execute(
-                "SELECT seq, pseudonym, readings, payload FROM outbox WHERE seq > ? ORDER BY seq LIMIT ?", (seq, limit)
+                "SELECT seq, pseudonym, readings, payload, added_at, void_from FROM outbox"
+                " WHERE seq > ? ORDER BY seq LIMIT ?",
+                (seq, limit),
             )
-            return [Row(*row) for row in found]
+            return [Row(*row, self.id) for row in found]
 
-    def remove(self, seqs: Iterable[int]) -> int:
+    def remove(self, rows: Iterable[Row]) -> int:
         """The broker has them. Returns how many readings those still here held."""
         with self._lock, self._transaction():
-            return sum(self._delete("seq = ?", (seq,)) for seq in seqs)
+            return sum(
+                self._delete("seq = ? AND void_from IS ?", (row.seq, row.void_from))
+                for row in rows
+                if row.outbox == self.id
+            )
 
     def purge(self, pseudonym: str) -> int:
         """A withdrawal: nothing of this wearer stays, on disk neither. Returns how many readings went."""
         with self._lock:
             with self._transaction():
-                gone = self._delete("pseudonym = ?", (pseudonym,))
+                gone = self._throw("pseudonym = ?", (pseudonym,))
             if gone:
                 self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             return gone
 
     def expire(self, before: float) -> int:
         """Remove what was added before `before` (unix seconds); no store would take it. Returns how many readings."""
-        oldest = "SELECT added_at FROM outbox ORDER BY seq LIMIT 1"
+        oldest = "SELECT added_at FROM outbox WHERE void_from IS NULL ORDER BY seq LIMIT 1"
         gone = 0
         with self._lock:
             while (row := self._db.execute(oldest).fetchone()) is not None and row[0] < before:
                 with self._transaction():
-                    gone += self._delete(
-                        "seq IN (SELECT seq FROM outbox ORDER BY seq LIMIT 1000) AND added_at < ?", (int(before),)
-                    )
+                    gone += self._throw(f"seq IN ({_OLDEST} LIMIT 1000) AND added_at < ?", (int(before),))
             self._db.execute("DELETE FROM drained WHERE at < ?", (int(before),))
+            self._db.execute("DELETE FROM turns WHERE at < ?", (int(before),))
         return gone
 
     def narrow(self, pseudonym: str, keep: Callable[[wire.ReadingsMessage], wire.ReadingsMessage | None]) -> int:
@@ -206,9 +221,11 @@ class Outbox:
                     if kept == message:
                         continue
                     gone += readings - (len(kept.readings) if kept else 0)
-                    self._delete("seq = ?", (seq,))
-                    if kept is not None:
-                        self._insert(Row(seq, pseudonym, len(kept.readings), wire.encode(kept)), added_at)
+                    if kept is None:
+                        self._throw("seq = ?", (seq,))
+                    else:
+                        self._delete("seq = ?", (seq,))
+                        self._insert(Row(seq, pseudonym, len(kept.readings), wire.encode(kept), added_at))
             if gone:
                 self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return gone
@@ -221,12 +238,13 @@ class Outbox:
     def close(self) -> None:
         """Let go of the file. Repeatable."""
         with self._lock:
+            self._closed = True
             self._db.close()
 
-    def _insert(self, row: Row, added_at: int) -> None:
+    def _insert(self, row: Row) -> None:
         self._db.execute(
-            "INSERT INTO outbox (seq, pseudonym, readings, added_at, payload) VALUES (?, ?, ?, ?, ?)",
-            (row.seq, row.pseudonym, row.readings, added_at, row.payload),
+            "INSERT INTO outbox (seq, pseudonym, readings, payload, added_at, void_from) VALUES (?, ?, ?, ?, ?, ?)",
+            row[:6],
         )
         self._rows += 1
         self._bytes += len(row.payload)
@@ -239,52 +257,65 @@ class Outbox:
         self._bytes -= sum(size for _, size in gone)
         return sum(readings for readings, _ in gone)
 
+    def _throw(self, where: str, values: tuple[object, ...]) -> int:
+        """Delete messages that were not sent, and leave one for each run of them that says so: no silent gap.
+
+        Such a message is joined to the one before it, so that they do not fill the outbox in their turn.
+        """
+        found = self._db.execute(f"SELECT seq, added_at FROM outbox WHERE {where} ORDER BY seq", values).fetchall()
+        gone = self._delete(where, values)
+        runs: list[list[int]] = []  # first, last, added_at of the last
+        for seq, added_at in found:
+            if runs and runs[-1][1] == seq - 1:
+                runs[-1][1:] = [seq, added_at]
+            else:
+                runs.append([seq, seq, added_at])
+        for first, last, added_at in runs:
+            before = self._db.execute(
+                "SELECT void_from FROM outbox WHERE seq = ? AND void_from IS NOT NULL", (first - 1,)
+            ).fetchone()
+            if before is not None:
+                self._delete("seq = ?", (first - 1,))
+                first = before[0]
+            message = wire.ReadingsMessage(seq=last, outbox=self.id, void_from=first)
+            self._insert(Row(last, "", 0, wire.encode(message), added_at, first))
+        return gone
+
     def _make_room(self) -> int:
         gone = 0
-        while self._rows > self._rows_max or (self._bytes > self._bytes_max and self._rows > 1):
+        while self._rows > self._rows_max or (self._bytes > self._bytes_max and self._rows > 2):
             surplus = max(1, self._rows - self._rows_max)
-            gone += self._delete("seq IN (SELECT seq FROM outbox ORDER BY seq LIMIT ?)", (surplus,))
+            gone += self._throw(f"seq IN ({_OLDEST} LIMIT ?)", (surplus,))
         return gone
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """With the lock. A damaged file gives way to a new one; the caller still hears of the fault."""
+        with self._lock:
+            try:
+                yield
+            except sqlite3.Error as fault:
+                if is_damaged(fault):
+                    self._db.close()
+                    put_aside(self._folder)
+                    self._begin()
+                raise
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         """All or nothing, the counters in memory included."""
         counters = self._rows, self._bytes
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._db.execute("COMMIT")
-        except BaseException:
-            self._rows, self._bytes = counters
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
-
-
-def _open(file: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(file, timeout=1.0, isolation_level=None, check_same_thread=False)
-    try:
-        db.execute("PRAGMA locking_mode = EXCLUSIVE")
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = NORMAL")
-        db.execute("PRAGMA secure_delete = ON")
-        (state,) = db.execute("PRAGMA quick_check(1)").fetchone()
-        if state != "ok":
-            raise sqlite3.DatabaseError("damaged")
-        db.executescript(_SCHEMA)
-    except BaseException:
-        db.close()
-        raise
-    return db
-
-
-def _put_aside(file: Path) -> Path:
-    number = 1
-    while (aside := file.with_suffix(f".damaged-{number}")).exists():
-        number += 1
-    for suffix in ("-wal", "-shm"):
-        file.with_name(file.name + suffix).unlink(missing_ok=True)
-    return file.rename(aside)
+        with self._guarded():
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                self._rows, self._bytes = counters
+                with suppress(sqlite3.Error):  # what made it fail is told; a damaged file cannot be rolled back either
+                    if self._db.in_transaction:
+                        self._db.execute("ROLLBACK")
+                raise
 
 
 def _messages(

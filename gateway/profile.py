@@ -19,6 +19,7 @@ WIJKPOLS_SERVICE: Final = _wijkpols(0x0001)
 ADVERTISED: Final = (HEART_RATE_SERVICE, WIJKPOLS_SERVICE)
 
 SERIAL: Final = _sig(0x2A25)
+BATTERY: Final = _sig(0x2A19)
 HEART_RATE: Final = _sig(0x2A37)
 CURRENT_TIME: Final = _sig(0x2A2B)
 TEMPERATURE: Final = _sig(0x2A6E)

@@ -10,8 +10,9 @@ subscription is then raised to QoS 1 for the changes, without having it all sent
 
 Out: the outbox's rows, oldest first, a bounded number in flight, each removed when its PUBACK is here, and sent again
 when the connection breaks soon after (`gateway/lately.py`); and the gateway's status, retained, with `online` false as
-last will. Connecting, waiting longer each time, and sending again what was in flight are paho's; only one thread
-(`_pump`) of ours publishes and removes.
+last will. Connecting, and waiting longer each time, are paho's; one thread of ours (`_pump`) publishes and removes.
+Each connection has a client of its own: one that connects again by itself would send what was in flight before the
+consents are read.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Final
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
@@ -33,6 +35,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from contracts import wire
 from contracts.broker_url import BrokerAddress
 from contracts.consent import ConsentMessage
+from contracts.reading import RETENTION_DAYS
 from gateway.lately import Lately
 from gateway.outbox import Outbox, Row
 
@@ -41,6 +44,9 @@ STATUS_EVERY_S: Final = 30.0
 HOUSEKEEP_EVERY_S: Final = 10.0
 #: After the broker refused a message (by its ACL, mostly), wait this long before the next try.
 REFUSED_WAIT_S: Final = 30.0
+#: How long after a lost connection the next one is begun.
+RENEW_WAIT_S: Final = 1.0
+EXPIRY_S: Final = RETENTION_DAYS * 86_400
 _SEND_NONE: Final = 2  # retain handling: what is retained is not sent again
 _log = logging.getLogger(__name__)
 
@@ -65,6 +71,7 @@ class Publisher:
         on_published: Callable[[int], None],
         housekeep: Callable[[], None],
         status: Callable[[], wire.GatewayStatus],
+        now: Callable[[], float],
         quiet_s: float = 5.0,
     ) -> None:
         self._broker = broker
@@ -73,7 +80,7 @@ class Publisher:
         self._outbox = outbox
         self._may_send, self._on_consent, self._on_synced = may_send, on_consent, on_synced
         self._on_published, self._housekeep, self._status = on_published, housekeep, status
-        self._quiet_s = quiet_s
+        self._now, self._quiet_s = now, quiet_s
 
         self._wake = threading.Event()
         self._idle = threading.Condition()
@@ -99,13 +106,14 @@ class Publisher:
         self._read = 0  # the connection on which they were read
         self._refused_until = 0.0
 
-        self._client = self._make_client(gateway, district)
+        self._names = gateway, district
+        self._renew_at: float | None = None  # when the lost connection gives way to a new one
+        self._client = self._make_client()
         self._thread = threading.Thread(target=self._pump, name="publisher", daemon=True)
 
     def start(self) -> None:
         """Begin to connect. A broker that is not there is tried again and again, and told of in the log."""
-        self._client.connect_async(self._broker.host, self._broker.port, keepalive=30, clean_start=True)
-        self._client.loop_start()
+        self._connect()
         self._thread.start()
 
     def stop(self, *, timeout_s: float = 2.0) -> None:
@@ -122,6 +130,10 @@ class Publisher:
         self._client.disconnect()
         self._client.loop_stop()
         self._settle()
+
+    def _connect(self) -> None:
+        self._client.connect_async(self._broker.host, self._broker.port, keepalive=30, clean_start=True)
+        self._client.loop_start()
 
     def wake(self) -> None:
         """There is something new in the outbox."""
@@ -161,7 +173,8 @@ class Publisher:
 
     # paho's thread
 
-    def _make_client(self, gateway: str, district: str) -> mqtt.Client:
+    def _make_client(self) -> mqtt.Client:
+        gateway, district = self._names
         client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=f"wijkpols-gateway-{gateway}", protocol=mqtt.MQTTv5)
         client.enable_logger(logging.getLogger(f"{__name__}.paho"))
         self._broker.secure(client)
@@ -242,7 +255,7 @@ class Publisher:
 
     def _disconnected(
         self,
-        _client: mqtt.Client,
+        client: mqtt.Client,
         _data: object,
         _flags: mqtt.DisconnectFlags,
         code: ReasonCode,
@@ -251,6 +264,9 @@ class Publisher:
         was, self._connected = self._connected, False
         if not self._stopping:
             self._lately.lost(time.monotonic())
+            if was:
+                client.loop_stop()  # or paho would connect again, and send what was in flight, by itself
+                self._renew_at = time.monotonic() + RENEW_WAIT_S
         self._wake.set()
         if was and not self._stopping:
             hint = ": another gateway has this name" if code.getName() == "Session taken over" else ""
@@ -274,6 +290,8 @@ class Publisher:
             now = time.monotonic()
             try:
                 self._settle()
+                if self._renew_at is not None and now >= self._renew_at:
+                    self._renew()
                 self._note_sync()
                 if self.synced and now >= self._refused_until:
                     self._send()
@@ -291,6 +309,17 @@ class Publisher:
                 self._publish_status()
             with self._idle:
                 self._idle.notify_all()
+
+    def _renew(self) -> None:
+        """A new client in the place of the one that lost its connection, with nothing in flight."""
+        self._client.loop_stop()
+        self._settle()
+        self._in_flight.clear()
+        self._sent_seqs.clear()
+        self._acks.clear()
+        self._rescan, self._renew_at = True, None
+        self._client = self._make_client()
+        self._connect()
 
     def _publish_status(self) -> mqtt.MQTTMessageInfo:
         return self._client.publish(self._status_topic, wire.encode(self._status()), qos=1, retain=True)
@@ -323,7 +352,7 @@ class Publisher:
                 done.append(row)
         if done:
             self._lately.acknowledged(done, time.monotonic())
-            self._on_published(self._outbox.remove(row.seq for row in done))
+            self._on_published(self._outbox.remove(done))
 
     def _send(self) -> None:
         if self._rescan:
@@ -331,7 +360,7 @@ class Publisher:
         while (room := self._room - len(self._in_flight)) > 0 and self._connected:
             again = self._lately.take(room)
             for row in again:
-                if self._may_send(row.pseudonym) and not self._publish(row):
+                if self._goes(row) and not self._publish(row):
                     return
             if again:
                 continue
@@ -340,14 +369,20 @@ class Publisher:
                 return
             for row in rows:
                 if row.seq not in self._sent_seqs:
-                    if not self._may_send(row.pseudonym):
+                    if not self._goes(row):
                         self._held_back = True
                     elif not self._publish(row):
                         return
                 self._cursor = row.seq
 
+    def _goes(self, row: Row) -> bool:
+        return not row.pseudonym or self._may_send(row.pseudonym)
+
     def _publish(self, row: Row) -> bool:
-        sent = self._client.publish(self._topic, row.payload, qos=1)
+        # After the retention no store takes it: the broker need not keep it for longer (MQTT 5, 3.3.2.3.3).
+        properties = Properties(PacketTypes.PUBLISH)
+        properties.MessageExpiryInterval = max(1, min(row.added_at + EXPIRY_S - int(self._now()), EXPIRY_S))
+        sent = self._client.publish(self._topic, row.payload, qos=1, properties=properties)
         if sent.rc not in (MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_NO_CONN):
             return False  # paho's own queue is full; NO_CONN is kept by paho for the next connection
         self._in_flight[sent.mid] = row

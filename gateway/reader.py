@@ -1,35 +1,46 @@
-"""Keeps the radio open, scans, and gives each band in turn a slot. Ends when told, with all minutes closed."""
+"""Keeps the radios open, scans, and gives each band in turn a slot. Ends when told, with all minutes closed."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Final
 
 from contracts.ports import Clock
 from gateway.desk import MinuteDesk
+from gateway.drain import BandFaulty
 from gateway.link import Link, LinkLost, RadioAddress, RadioLost, Sighting
-from gateway.rotation import BANDS_MAX, Rotation
-from gateway.session import Ended, Session
+from gateway.rotation import BANDS_MAX, READ, REVISIT_S, Ended, Rotation, Turn
+from gateway.session import Session
 from gateway.uplink import Uplink
 
 TICK_S: Final = 0.5
 #: A lost radio is opened again after 1 s, then after twice as long each time.
 RETRY_S_MIN, RETRY_S_MAX = 1.0, 30.0
+Serve = Callable[[Link, Sighting], Coroutine[None, None, None]]
 _log = logging.getLogger(__name__)
 
 
 class Reader:
-    """The radio side of a gateway."""
+    """The radio side of a gateway: `slots` bands at once on each radio that does not say otherwise."""
 
-    def __init__(self, *, radio: RadioAddress, slots: int, key: bytes, uplink: Uplink, clock: Clock) -> None:
-        self._radio = radio
+    def __init__(
+        self,
+        *,
+        radios: Sequence[RadioAddress],
+        slots: int,
+        key: bytes,
+        uplink: Uplink,
+        clock: Clock,
+        revisit_s: float = REVISIT_S,
+    ) -> None:
         self._key = key
         self._uplink = uplink
         self._clock = clock
         self._desk = MinuteDesk(uplink=uplink, clock=clock)
-        self._rotation = Rotation(slots=slots)
-        self._sightings: dict[str, Sighting] = {}
+        self._rotation = Rotation(slots={str(radio): radio.slots or slots for radio in radios}, revisit_s=revisit_s)
+        self._stations = [_Station(radio, self._rotation, self._serve, self._unread_s) for radio in radios]
         self._sessions: set[Session] = set()
         self._stopping = asyncio.Event()
 
@@ -47,62 +58,42 @@ class Reader:
 
     async def run(self) -> None:
         """Read until stopped. A radio that is lost is opened again; one that was never there raises RadioLost."""
-        wait_s, opened = RETRY_S_MIN, False
-        while not self._stopping.is_set():
-            try:
-                async with Link(radio=self._radio) as link:
-                    _log.info("the radio is open; listening for bands")
-                    wait_s, opened = RETRY_S_MIN, True
-                    await self._read(link)
-            except RadioLost as fault:
-                if not opened:
-                    raise
-                _log.error("%s; trying again in %.0f s", fault, wait_s)
-                await self._pause(wait_s)
-                wait_s = min(2 * wait_s, RETRY_S_MAX)
-        self._desk.flush()
-        self._uplink.note_bands(heard=0, connected=0, without_consent=0)
-
-    async def _read(self, link: Link) -> None:
-        """Scan and run sessions until stopped, or raise RadioLost."""
-        self._sightings.clear()
-        lost: list[str] = []
+        lost: list[RadioLost] = []
         try:
             async with asyncio.TaskGroup() as tasks:
-                scan = tasks.create_task(link.scan(self._heard), name="scan")
-                running: set[asyncio.Task[None]] = set()
+                for station in self._stations:
+                    tasks.create_task(station.run(self._stopping), name="radio")
                 while not self._stopping.is_set():
-                    self._start_sessions(link, tasks, running)
-                    await self._pause(TICK_S)
-                    self._desk.sweep(self._now())
-                    heard, connected, without = self._rotation.counts(self._now())
-                    self._uplink.note_bands(heard=heard, connected=connected, without_consent=without)
-                for task in (scan, *running):
-                    task.cancel()
+                    await _pause(self._stopping, TICK_S)
+                    self._desk.sweep(_now())
+                    self._uplink.note_bands(self._rotation.counts(_now()))
         except* RadioLost as group:  # what is raised in here would be wrapped again
-            lost += [str(fault) for fault in group.exceptions]
+            lost += [fault for fault in group.exceptions if isinstance(fault, RadioLost)]
+        self._desk.flush()
+        self._uplink.note_bands(None)
         if lost:
-            raise RadioLost(lost[0])
+            raise lost[0]
 
-    def _start_sessions(self, link: Link, tasks: asyncio.TaskGroup, running: set[asyncio.Task[None]]) -> None:
-        while (address := self._rotation.next(self._now())) is not None:
-            sighting = self._sightings.get(address)
-            if sighting is None:  # heard on a radio that is gone
-                self._rotation.ended(address, None, self._now())
-                continue
-            task = tasks.create_task(self._serve(link, sighting), name="band")
-            running.add(task)
-            task.add_done_callback(running.discard)
+    def _unread_s(self, key: str) -> float:
+        """How long ago a band was read by what the outbox remembers; 0 when that is not known."""
+        read_at = self._uplink.turn(key)
+        return max(self._clock.now() - read_at, 0.0) if read_at else 0.0
 
     async def _serve(self, link: Link, sighting: Sighting) -> None:
         """One session with one band. Its troubles are its own."""
-        how: Ended | None = None
+        how = Ended.FAILED
         session: Session | None = None
         try:
             async with link.connected(sighting) as band:
-                session = Session(band=band, key=self._key, uplink=self._uplink, desk=self._desk, clock=self._clock)
+                turn = Turn(self._rotation, sighting.address)
+                session = Session(
+                    band=band, key=self._key, uplink=self._uplink, desk=self._desk, clock=self._clock, turn=turn
+                )
                 self._sessions.add(session)
                 how = await session.run()
+        except BandFaulty as fault:
+            how = Ended.FAULTY
+            _log.debug("a band is given up: %s", fault)
         except LinkLost as fault:
             _log.debug("a band was lost: %s", fault)
         except Exception as fault:  # noqa: BLE001 (a fault of ours in one band's session must not end the others')
@@ -111,19 +102,81 @@ class Reader:
         finally:
             if session is not None:
                 self._sessions.discard(session)
-            self._rotation.ended(sighting.address, how, self._now())
+            self._rotation.ended(sighting.address, how, _now())
+            self._uplink.note_turn(sighting.address, how, read=how in READ)
+
+
+class _Station:
+    """One radio: its scan, and the sessions on it."""
+
+    def __init__(self, radio: RadioAddress, rotation: Rotation, serve: Serve, unread_s: Callable[[str], float]) -> None:
+        self._unread_s = unread_s
+        self._radio = radio
+        self._name = str(radio)
+        self._rotation = rotation
+        self._serve = serve
+        self._sightings: dict[str, Sighting] = {}
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Read until stopped; see Reader."""
+        wait_s, opened = RETRY_S_MIN, False
+        while not stopping.is_set():
+            try:
+                async with Link(radio=self._radio) as link:
+                    _log.info("the radio %s is open; listening for bands", self._name)
+                    wait_s, opened = RETRY_S_MIN, True
+                    await self._read(link, stopping)
+            except RadioLost as fault:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():  # a task group that fails at that moment forgets it
+                    raise asyncio.CancelledError from None
+                if not opened:
+                    raise
+                _log.error("%s; trying again in %.0f s", fault, wait_s)
+                await _pause(stopping, wait_s)
+                wait_s = min(2 * wait_s, RETRY_S_MAX)
+
+    async def _read(self, link: Link, stopping: asyncio.Event) -> None:
+        """Scan and run sessions until stopped, or raise RadioLost."""
+        self._sightings.clear()
+        lost: list[str] = []
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                scan = tasks.create_task(link.scan(self._heard), name="scan")
+                running: set[asyncio.Task[None]] = set()
+                while not stopping.is_set():
+                    self._start_sessions(link, tasks, running)
+                    await _pause(stopping, TICK_S)
+                for task in (scan, *running):
+                    task.cancel()
+        except* RadioLost as group:  # what is raised in here would be wrapped again
+            lost += [str(fault) for fault in group.exceptions]
+        if lost:
+            raise RadioLost(lost[0])
+
+    def _start_sessions(self, link: Link, tasks: asyncio.TaskGroup, running: set[asyncio.Task[None]]) -> None:
+        while (key := self._rotation.next(self._name, _now())) is not None:
+            sighting = self._sightings.get(key)
+            if sighting is None:  # heard on a radio that is gone
+                self._rotation.ended(key, Ended.FAILED, _now())
+                continue
+            task = tasks.create_task(self._serve(link, sighting), name="band")
+            running.add(task)
+            task.add_done_callback(running.discard)
 
     def _heard(self, sighting: Sighting) -> None:
         if len(self._sightings) >= BANDS_MAX and sighting.address not in self._sightings:
             self._sightings.clear()  # who is still there is heard again in a second
         self._sightings[sighting.address] = sighting
-        self._rotation.heard(sighting.address, self._now())
+        self._rotation.heard(sighting.address, self._name, _now(), unread_s=self._unread_s)
 
-    def _now(self) -> float:
-        return asyncio.get_running_loop().time()
 
-    async def _pause(self, seconds: float) -> None:
-        try:
-            await asyncio.wait_for(self._stopping.wait(), seconds)
-        except TimeoutError:
-            return
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def _pause(stopping: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(stopping.wait(), seconds)
+    except TimeoutError:
+        return

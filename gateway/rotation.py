@@ -1,81 +1,173 @@
-"""Which band is connected next: fair, and none is tried in vain too often. Pure; time is passed in (monotonic, s)."""
+"""Which band is connected next, and by which radio: fair, and none is tried in vain too often.
+
+Pure; time is passed in (monotonic, s). A band is known by a key: its identity where the radio can tell it, else its
+address of the moment. The order, and why: docs/adr/0008-rotation.md.
+"""
 
 from __future__ import annotations
 
-from typing import Final
-
-from gateway.session import Ended
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import Final, NamedTuple
 
 #: A band that was not heard for so long is not there.
 HEARD_S_MAX: Final = 30.0
-#: Addresses kept; bands change theirs, so old ones give way.
+#: Keys kept; addresses change, so old ones give way.
 BANDS_MAX: Final = 5_000
-#: How long a band waits after a session that ended so.
-WAIT_S: Final = {
-    Ended.LOST: 2.0,
-    Ended.CONSENT_CHANGED: 0.0,
-    Ended.DRAINED: 60.0,
-    Ended.NO_CONSENT: 60.0,
-    Ended.NO_SERIAL: 300.0,
+#: A band whose memory was read is left alone for so long: each connection costs it charge.
+REVISIT_S: Final = 600.0
+#: A band with little charge, or with much in its memory, waits as if it had waited so many times as long.
+URGENT: Final = 4.0
+#: "Little charge" (percent) and "much in its memory" (share of a week).
+BATTERY_LOW: Final = 15
+FILLED_HIGH: Final = 0.5
+#: Bands read within so long count as read.
+READ_S_MAX: Final = 7_200.0
+
+
+class Ended(Enum):
+    """Why a session is over."""
+
+    LOST = "the link is gone"
+    DRAINED = "its memory is read"
+    MORE = "its turn is over, and its memory holds more"
+    TURN_OVER = "others wait for its slot"
+    NO_SERIAL = "the band has no serial number"
+    NO_CONSENT = "nothing of it may be read"
+    CONSENT_CHANGED = "other things may be read now"
+    FAULTY = "the band does not keep to the profile"
+    FAILED = "it could not be connected, or stopped answering"
+
+
+#: How long a band waits after a session that ended so; the first of two is doubled each time, up to the second.
+_WAIT_S: Final[Mapping[Ended, tuple[float, float]]] = {
+    Ended.LOST: (2.0, 2.0),
+    Ended.MORE: (0.0, 0.0),
+    Ended.TURN_OVER: (2.0, 2.0),
+    Ended.NO_SERIAL: (300.0, 300.0),
+    Ended.NO_CONSENT: (60.0, 60.0),
+    Ended.CONSENT_CHANGED: (0.0, 0.0),
+    Ended.FAULTY: (60.0, 3_600.0),
+    Ended.FAILED: (2.0, 300.0),
 }
-#: After a connection that failed: twice as long each time.
-FAILED_S_MIN, FAILED_S_MAX = 2.0, 300.0
+_FAILURES: Final = (Ended.FAULTY, Ended.FAILED)
+#: After a lost link or a failure a band keeps its place, so often in a row; then it goes to the back.
+STRIKES_MAX: Final = 2
+READ: Final = (Ended.DRAINED, Ended.MORE, Ended.TURN_OVER)
+
+
+class Counts(NamedTuple):
+    """How many bands: heard lately or connected; of those connected, waiting for a slot, read lately, refused."""
+
+    heard: int
+    connected: int
+    waiting: int
+    read: int
+    without_consent: int
 
 
 class _Band:
-    def __init__(self) -> None:
-        self.heard_s = 0.0
-        self.read_s = float("-inf")  # the end of the last session
+    def __init__(self, now_s: float) -> None:
+        self.heard_s: dict[str, float] = {}  # by radio
+        self.turn_s = now_s  # the end of its last turn; before the first one, when it was first heard
+        self.read_s = float("-inf")
         self.not_before_s = float("-inf")
         self.failures = 0
-        self.connected = False
+        self.strikes = 0
+        self.radio: str | None = None  # the one that has it connected
         self.without_consent = False
+        self.live: bool | None = None  # read as it measures; None: not known yet
+        self.battery_low = False
+        self.full = False
+        self.token = ""
+
+    @property
+    def urgent(self) -> bool:
+        return self.battery_low or self.full
+
+    def there(self, now_s: float, radio: str | None = None) -> bool:
+        times = self.heard_s.values() if radio is None else (self.heard_s.get(radio, float("-inf")),)
+        return any(now_s - heard_s <= HEARD_S_MAX for heard_s in times)
+
+    def waits(self, now_s: float, radio: str | None = None) -> bool:
+        return self.radio is None and self.not_before_s <= now_s and self.there(now_s, radio)
 
 
 class Rotation:
-    """At most `slots` bands at once; of those that wait, the longest unread one first."""
+    """Gives turns: at most `slots[radio]` bands at once on each radio; of those that wait the longest waiting first."""
 
-    def __init__(self, *, slots: int) -> None:
-        self._slots = slots
+    def __init__(self, *, slots: Mapping[str, int], revisit_s: float = REVISIT_S) -> None:
+        self._slots = dict(slots)
+        self._revisit_s = revisit_s
         self._bands: dict[str, _Band] = {}
 
-    def heard(self, address: str, now_s: float) -> None:
-        """A band advertised."""
-        band = self._bands.get(address)
+    def heard(self, key: str, radio: str, now_s: float, *, unread_s: Callable[[str], float] = lambda _key: 0.0) -> None:
+        """A band advertised. `unread_s` tells of one that is new how long ago it was read, before a restart."""
+        band = self._bands.get(key)
         if band is None:
             if len(self._bands) >= BANDS_MAX:
-                free = (key for key, known in self._bands.items() if not known.connected)
-                del self._bands[min(free, key=lambda key: self._bands[key].heard_s)]
-            band = self._bands[address] = _Band()
-        band.heard_s = now_s
+                free = (other for other, known in self._bands.items() if known.radio is None)
+                del self._bands[min(free, key=lambda one: max(self._bands[one].heard_s.values(), default=0.0))]
+            band = self._bands[key] = _Band(now_s - unread_s(key))
+        band.heard_s[radio] = now_s
 
-    def next(self, now_s: float) -> str | None:
-        """The address to connect to now; it has a slot until `ended`. None when all are taken or nobody waits."""
-        if sum(band.connected for band in self._bands.values()) >= self._slots:
+    def next(self, radio: str, now_s: float) -> str | None:
+        """The band to connect to now by this radio; it has a slot until `ended`. None: no slot, or nobody waits."""
+        free = self._slots[radio] - sum(band.radio == radio for band in self._bands.values())
+        if free <= 0:
             return None
+        # Who is read live keeps its slot for long: the last one is for those that come and go.
+        keep_last = free == 1 < self._slots[radio] and self._memories_heard(radio, now_s)
         waiting = [
-            address
-            for address, band in self._bands.items()
-            if not band.connected and band.not_before_s <= now_s and now_s - band.heard_s <= HEARD_S_MAX
+            (key, band)
+            for key, band in self._bands.items()
+            if band.waits(now_s, radio) and not (keep_last and band.live)
         ]
         if not waiting:
             return None
-        address = min(waiting, key=lambda one: self._bands[one].read_s)
-        self._bands[address].connected = True
-        return address
+        key, band = max(waiting, key=lambda one: (now_s - one[1].turn_s) * (URGENT if one[1].urgent else 1.0))
+        band.radio = radio
+        return key
 
-    def ended(self, address: str, how: Ended | None, now_s: float) -> None:
-        """A session is over; None when the connection, or the reading of the serial, failed."""
-        band = self._bands[address]
-        band.connected = False
-        band.read_s = now_s
+    def identified(self, key: str, token: str) -> None:
+        """A connected band said who it is: what was known of it under another address is its history."""
+        band = self._bands[key]
+        band.token = token
+        for other, known in list(self._bands.items()):
+            if other != key and known.token == token and known.radio is None:
+                band.read_s = max(band.read_s, known.read_s)
+                band.failures = max(band.failures, known.failures)
+                del self._bands[other]
+
+    def noted(
+        self, key: str, *, live: bool | None = None, battery: int | None = None, filled: float | None = None
+    ) -> None:
+        """What a session found: how the band is read, its charge (percent), its memory's fill (share of a week)."""
+        band = self._bands[key]
+        if live is not None:
+            band.live = live
+        if battery is not None:
+            band.battery_low = battery <= BATTERY_LOW
+        if filled is not None:
+            band.full = filled > FILLED_HIGH
+
+    def ended(self, key: str, how: Ended, now_s: float) -> None:
+        """A turn is over."""
+        band = self._bands[key]
+        band.radio = None
+        band.heard_s.clear()  # it must be heard again: it may be gone, or have another address by now
+        band.strikes = band.strikes + 1 if how in (Ended.LOST, Ended.FAILED) else 0
+        if not 0 < band.strikes <= STRIKES_MAX:
+            band.turn_s = now_s
         band.without_consent = how in (Ended.NO_CONSENT, Ended.NO_SERIAL)
-        if how is None:
-            wait_s = min(FAILED_S_MIN * 2**band.failures, FAILED_S_MAX)
-            band.failures = min(band.failures + 1, 16)
+        if how in READ:
+            band.read_s = now_s
+        if how is Ended.DRAINED:
+            wait_s = self._revisit_s / (URGENT if band.urgent else 1.0)
         else:
-            wait_s = WAIT_S[how]
-            band.failures = 0
+            first_s, most_s = _WAIT_S[how]
+            wait_s = min(first_s * 2**band.failures, most_s)
+        band.failures = min(band.failures + 1, 16) if how in _FAILURES else 0
         band.not_before_s = now_s + wait_s
 
     def consent_came(self) -> None:
@@ -85,7 +177,42 @@ class Rotation:
                 band.without_consent = False
                 band.not_before_s = float("-inf")
 
-    def counts(self, now_s: float) -> tuple[int, int, int]:
-        """Bands heard lately or connected; of those connected; of those without consent."""
-        there = [b for b in self._bands.values() if b.connected or now_s - b.heard_s <= HEARD_S_MAX]
-        return len(there), sum(b.connected for b in there), sum(b.without_consent for b in there)
+    def pressed(self, key: str, now_s: float) -> bool:
+        """Whether somebody waits for the slot that this band has."""
+        radio = self._bands[key].radio
+        if radio is None or sum(band.radio == radio for band in self._bands.values()) < self._slots[radio]:
+            return False
+        return any(band.waits(now_s, radio) for band in self._bands.values())
+
+    def counts(self, now_s: float) -> Counts:
+        """See Counts."""
+        there = [b for b in self._bands.values() if b.radio is not None or b.there(now_s)]
+        return Counts(
+            heard=len(there),
+            connected=sum(b.radio is not None for b in there),
+            waiting=sum(b.waits(now_s) for b in there),
+            read=sum(now_s - b.read_s <= READ_S_MAX for b in there),
+            without_consent=sum(b.without_consent for b in there),
+        )
+
+    def _memories_heard(self, radio: str, now_s: float) -> bool:
+        return any(band.live is False and band.there(now_s, radio) for band in self._bands.values())
+
+
+class Turn(NamedTuple):
+    """One band's turn, as its session sees it."""
+
+    rotation: Rotation
+    key: str
+
+    def identified(self, token: str) -> None:
+        """See Rotation."""
+        self.rotation.identified(self.key, token)
+
+    def noted(self, *, live: bool | None = None, battery: int | None = None, filled: float | None = None) -> None:
+        """See Rotation."""
+        self.rotation.noted(self.key, live=live, battery=battery, filled=filled)
+
+    def pressed(self, now_s: float) -> bool:
+        """See Rotation."""
+        return self.rotation.pressed(self.key, now_s)

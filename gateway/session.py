@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from enum import Enum
 from functools import partial
 from typing import Final, TypeVar
 
@@ -20,6 +19,7 @@ from gateway.drain import Drain
 from gateway.gatt_codec import HeartRate, MalformedFrame
 from gateway.link import Peripheral
 from gateway.minutes import MinuteBuilder
+from gateway.rotation import Ended, Turn
 from gateway.uplink import Uplink
 
 T = TypeVar("T")
@@ -30,22 +30,17 @@ INTERNAL: Final = "internal"
 CHECK_S: Final = 30.0
 #: A band says something once in ten seconds at least, a strap every second; a silent one must not keep its slot.
 SILENT_S_MAX: Final = 60.0
-
-
-class Ended(Enum):
-    """Why a session is over."""
-
-    LOST = "the link is gone"
-    DRAINED = "its memory is read"
-    NO_SERIAL = "the band has no serial number"
-    NO_CONSENT = "nothing of it may be read"
-    CONSENT_CHANGED = "other things may be read now"
+#: A band that is read live keeps its slot for so long at least; then it goes when others wait.
+LIVE_S_MIN: Final = 300.0
 
 
 class Session:
     """Reads one band until the link, the consent or the gateway ends."""
 
-    def __init__(self, *, band: Peripheral, key: bytes, uplink: Uplink, desk: MinuteDesk, clock: Clock) -> None:
+    def __init__(
+        self, *, band: Peripheral, key: bytes, uplink: Uplink, desk: MinuteDesk, clock: Clock, turn: Turn
+    ) -> None:
+        self._turn = turn
         self._band = band
         self._key = key
         self._uplink = uplink
@@ -67,16 +62,21 @@ class Session:
             self._uplink.note_frames({f"{bad.frame}:{bad.reason}": 1})
             return Ended.NO_SERIAL
         self._token = band_token(self._key, serial)
+        self._turn.identified(self._token)
         self._cover = self._uplink.cover(self._token)
         if self._cover is None:
             return Ended.NO_CONSENT
+        await self._note_battery()
         if all(self._band.has(uuid) for uuid in profile.MEMORY):
+            self._turn.noted(live=False)
             return await self._drain(self._cover)
+        self._turn.noted(live=True)
         loop = asyncio.get_running_loop()
         await self._subscribe(self._cover, loop)
         if not self._subscriptions:
             return Ended.NO_CONSENT
-        self._heard_s = loop.time()
+        begun_s = self._heard_s = loop.time()
+        turn_over = False
         waits = [asyncio.ensure_future(event.wait()) for event in (self._band.closed, self._over)]
         try:
             while not (self._band.closed.is_set() or self._over.is_set()):
@@ -84,14 +84,31 @@ class Session:
                 self.check_consent()
                 if loop.time() - self._heard_s > SILENT_S_MAX:
                     break
+                turn_over = loop.time() - begun_s >= LIVE_S_MIN and self._turn.pressed(loop.time())
+                if turn_over:
+                    break
         finally:
             for wait in waits:
                 wait.cancel()
-        return self._why_ended()
+        return Ended.TURN_OVER if turn_over else self._why_ended()
+
+    async def _note_battery(self) -> None:
+        if self._band.has(profile.BATTERY):
+            try:
+                self._turn.noted(battery=codec.battery_level(await self._band.read(profile.BATTERY)))
+            except MalformedFrame as bad:
+                self._uplink.note_frames({f"{bad.frame}:{bad.reason}": 1})
 
     async def _drain(self, cover: Cover) -> Ended:
         """Read the band's memory. The link, or a change of consent, ends it at once: what is stored by then counts."""
-        drain = Drain(band=self._band, token=self._token, cover=cover, uplink=self._uplink, clock=self._clock)
+        drain = Drain(
+            band=self._band,
+            token=self._token,
+            cover=cover,
+            uplink=self._uplink,
+            clock=self._clock,
+            carried=self._desk.carried(self._token, cover.pseudonym),
+        )
         work = asyncio.ensure_future(drain.run())
         waits = [asyncio.ensure_future(event.wait()) for event in (self._band.closed, self._over)]
         try:
@@ -99,13 +116,16 @@ class Session:
                 await asyncio.wait((work, *waits), timeout=CHECK_S, return_when=asyncio.FIRST_COMPLETED)
                 self.check_consent()
             if work.done():
-                work.result()
-                return Ended.DRAINED
+                complete = work.result()
+                if drain.carried is not None:
+                    self._desk.carry(self._token, cover.pseudonym, drain.carried)
+                return Ended.DRAINED if complete else Ended.MORE
             return self._why_ended()
         finally:
             for task in (work, *waits):
                 task.cancel()
             await asyncio.gather(work, return_exceptions=True)
+            self._turn.noted(filled=drain.filled)
 
     def _why_ended(self) -> Ended:
         if not self._over.is_set():

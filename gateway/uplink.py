@@ -21,6 +21,7 @@ from contracts.reading import RETENTION_DAYS, Reading, SelfReport
 from gateway.consent_gate import admit
 from gateway.outbox import BYTES_MAX, ROWS_MAX, Drained, Outbox
 from gateway.publisher import Publisher
+from gateway.rotation import Counts, Ended
 
 #: How a reading can leave the outbox other than to the broker. It was counted as made before.
 OUTBOX_FULL: Final = "outbox-full"
@@ -49,6 +50,7 @@ class Uplink:
         clock: Clock | None = None,
         slots: int = 0,
         version: str = "",
+        versions: Mapping[str, str] | None = None,
         on_consent: Callable[[str], None] | None = None,
         quiet_s: float = 5.0,
         rows_max: int = ROWS_MAX,
@@ -60,11 +62,19 @@ class Uplink:
         self._mirror = ConsentMirror()
         self._tokens: set[str] = set()
         self._ready = False
-        self._status = wire.GatewayStatus(gateway=gateway, district=district, online=True, slots=slots, version=version)
+        self._status = wire.GatewayStatus(
+            gateway=gateway,
+            district=district,
+            online=True,
+            slots=slots,
+            version=version,
+            versions=dict(versions or {}),
+        )
         self._made = self._reports_made = self._published = 0
         self._dropped: Counter[str] = Counter()
         self._rejected: Counter[str] = Counter()
-        self._records = self._corrected = self._clocks_set = 0
+        self._turns: Counter[str] = Counter()
+        self._records = self._corrected = self._clocks_set = self._overwritten = 0
         self._outbox = Outbox(folder=outbox, rows_max=rows_max, bytes_max=bytes_max)
         self._publisher = Publisher(
             broker=broker,
@@ -77,6 +87,7 @@ class Uplink:
             on_published=self._count_published,
             housekeep=self._housekeep,
             status=self.status,
+            now=self._clock.now,
             quiet_s=quiet_s,
         )
 
@@ -107,6 +118,10 @@ class Uplink:
     def sync(self) -> None:
         """Make what was stored safe from a power cut."""
         self._outbox.sync()
+
+    def turn(self, band: str) -> int:
+        """When a band was last read, unix seconds; 0 when that is not known."""
+        return self._outbox.turn(band)
 
     def _take(
         self, token: str, readings: Sequence[Reading], reports: Sequence[SelfReport], drained: Drained | None
@@ -165,19 +180,36 @@ class Uplink:
         with self._lock:
             self._rejected.update(rejected)
 
-    def note_records(self, *, read: int = 0, corrected: int = 0, clocks_set: int = 0) -> None:
-        """Count stored records: read in all, of those with a corrected time; and clocks of bands that were set."""
+    def note_records(self, *, read: int = 0, corrected: int = 0, clocks_set: int = 0, overwritten: int = 0) -> None:
+        """Count stored records: read, of those with a corrected time, overwritten unread; and clocks that were set."""
         with self._lock:
             self._records += read
             self._corrected += corrected
             self._clocks_set += clocks_set
+            self._overwritten += overwritten
 
-    def note_bands(self, *, heard: int, connected: int, without_consent: int) -> None:
-        """How many bands are there now."""
+    def note_bands(self, counts: Counts | None) -> None:
+        """How many bands are there now; None when no radio listens."""
+        now = counts or Counts(0, 0, 0, 0, 0)
         with self._lock:
             self._status = msgspec.structs.replace(
-                self._status, bands_heard=heard, bands_connected=connected, bands_without_consent=without_consent
+                self._status,
+                bands_heard=now.heard,
+                bands_connected=now.connected,
+                bands_waiting=now.waiting,
+                bands_read=now.read,
+                bands_without_consent=now.without_consent,
             )
+
+    def note_turn(self, band: str, how: Ended, *, read: bool) -> None:
+        """A band's turn is over. Where it was `read`, that is remembered over a restart."""
+        with self._lock:
+            self._turns[how.name.lower().replace("_", "-")] += 1
+        if read:
+            try:
+                self._outbox.note_turn(band, self._clock.now())
+            except sqlite3.Error as fault:
+                _log.warning("a band's turn could not be noted (%s): is the disk full?", fault)
 
     def status(self) -> wire.GatewayStatus:
         """The counters, as they go out in the status message."""
@@ -191,10 +223,19 @@ class Uplink:
                 reports_made=self._reports_made,
                 records_read=self._records,
                 records_corrected=self._corrected,
+                records_overwritten=self._overwritten,
                 clocks_set=self._clocks_set,
+                turns=dict(self._turns),
                 published=self._published,
                 outbox_rows=len(self._outbox),
+                outbox_since=self._waiting_since(),
             )
+
+    def _waiting_since(self) -> int:
+        try:
+            return self._outbox.oldest()
+        except sqlite3.Error:  # the next write tells of it
+            return 0
 
     def _count(self, reason: str, minutes: int) -> None:
         if minutes:

@@ -24,6 +24,7 @@ from ingest.duckdb_store import DuckDBStore
 from ingest.erasure import Erasures
 from ingest.influx_store import InfluxStore
 from ingest.rejects import RejectLog
+from ingest.sequences import SequenceLog
 from ingest.sessions import Sessions
 from ingest.settings import IngestSettings
 from ingest.store_url import parse_store_url
@@ -75,6 +76,7 @@ class Ingest:
         address = BrokerAddress.parse(broker) if isinstance(broker, str) else broker
         self._clock = clock or SystemClock()
         self._rejects = RejectLog(rejects)
+        self._sequences = SequenceLog(rejects)
         self._feed = ConsentFeed(
             address, f"{name}-consents", on_withdrawal=self._withdrawn, on_malformed=self._malformed
         )
@@ -88,6 +90,7 @@ class Ingest:
             store=store,
             rejects=self._rejects,
             erasures=self._erasures,
+            sequences=self._sequences,
             clock=self._clock,
         )
         self._thread = threading.Thread(target=self._writer.run, name=f"{name}-writer")
@@ -107,6 +110,7 @@ class Ingest:
         self._feed.stop()
         self._erasures.close()
         self._rejects.close()
+        self._sequences.close()
 
     def wait_until_ready(self, timeout_s: float) -> None:
         """Return when all retained consents are read and the subscription stands. Raises Fault, with the reason."""
@@ -166,6 +170,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="workers that share the readings (1); InfluxDB: processes",
     )
     actions.add_parser("compact", help="write a DuckDB file anew, so that no byte of who was erased is left in it")
+    actions.add_parser("gaps", help="print which gateways' messages never came")
     rejects = actions.add_parser("rejects", help="print what was not kept, and why")
     rejects.add_argument("--newest", type=int, default=_SHOWN, metavar="N", help=f"malformed messages ({_SHOWN})")
 
@@ -181,6 +186,8 @@ def run(args: argparse.Namespace) -> int:
     settings = IngestSettings()
     if args.action == "rejects":
         return _print_rejects(settings.ingest_rejects, args.newest)
+    if args.action == "gaps":
+        return _print_gaps(settings.ingest_rejects)
     if args.action == "compact":
         return _compact(settings.store_url)
     return _run(settings, args.workers)
@@ -262,9 +269,24 @@ def _compact(store_url: str) -> int:
     return 0
 
 
-def _print_rejects(path: Path, newest: int) -> int:
+def _print_gaps(path: Path) -> int:
+    _needs(path)
+    with contextlib.closing(SequenceLog(path)) as sequences:
+        sys.stdout.write(
+            "gateway, its outbox, the highest number that came, numbers that never came, in how many gaps\n"
+        )
+        for one in sequences.gaps():
+            sys.stdout.write(f"  {one.gateway:<24}  {one.outbox:>10}  {one.last:>9}  {one.missing:>9}  {one.gaps:>5}\n")
+    return 0
+
+
+def _needs(path: Path) -> None:
     if not path.exists():
-        raise Fault(f"{path} is not there: nothing was rejected yet, or WIJKPOLS_INGEST_REJECTS names another file")
+        raise Fault(f"{path} is not there: nothing came yet, or WIJKPOLS_INGEST_REJECTS names another file")
+
+
+def _print_rejects(path: Path, newest: int) -> int:
+    _needs(path)
     rejects = RejectLog(path)
     try:
         out = sys.stdout

@@ -17,6 +17,7 @@ from ingest.admission import Admitted, Heard, admit, pseudonyms
 from ingest.consent_feed import ConsentFeed
 from ingest.erasure import Erasures
 from ingest.rejects import RejectLog
+from ingest.sequences import SequenceLog, Span
 from ingest.storing import Refused, store_all
 from ingest.subscriber import Delivery, ReadingsSubscriber
 
@@ -65,8 +66,10 @@ class Writer:
         store: ReadingStore,
         rejects: RejectLog,
         erasures: Erasures,
+        sequences: SequenceLog,
         clock: Clock,
     ) -> None:
+        self._sequences = sequences
         self._subscriber, self._feed, self._store = subscriber, feed, store
         self._rejects, self._erasures, self._clock = rejects, erasures, clock
         self._stopping = threading.Event()
@@ -109,7 +112,8 @@ class Writer:
     def _handle(self, deliveries: list[Delivery]) -> None:
         barrier = self._feed.barrier()
         malformed: list[tuple[str, bytes, str]] = []
-        heard = list(_decoded(deliveries, malformed))
+        spans: list[Span] = []
+        heard = list(_decoded(deliveries, malformed, spans))
         while not self._feed.passed(barrier, _IDLE_S):
             if self._stopping.is_set():
                 return  # unacknowledged: the broker keeps it
@@ -125,6 +129,7 @@ class Writer:
             admitted.reports_rejected[STORE_REFUSED] += refused.reports
         self._rejects.malformed(malformed, now)
         self._rejects.refused(admitted.readings_rejected, admitted.reports_rejected, now)
+        self._sequences.heard(spans)
         # Counted before it is acknowledged: who sees a message as delivered sees it counted.
         self._count(len(deliveries), len(malformed), admitted, refused)
         self._subscriber.acknowledge(deliveries)
@@ -164,10 +169,12 @@ class Writer:
             self._reports_rejected.update(admitted.reports_rejected)
 
 
-def _decoded(deliveries: list[Delivery], malformed: list[tuple[str, bytes, str]]) -> Iterator[Heard]:
-    """The messages that can be read; the others are put into `malformed` as (topic, payload, reason)."""
+def _decoded(deliveries: list[Delivery], malformed: list[tuple[str, bytes, str]], spans: list[Span]) -> Iterator[Heard]:
+    """The messages that can be read, and their numbers into `spans`; `malformed`: topic, payload, reason of others."""
     for delivery in deliveries:
         try:
-            yield Heard(_place(delivery.topic).district, decode_readings(delivery.payload))
+            place, message = _place(delivery.topic), decode_readings(delivery.payload)
+            spans.append(Span(place.gateway, message.outbox, message.void_from or message.seq, message.seq))
+            yield Heard(place.district, message)
         except Malformed as fault:
             malformed.append((delivery.topic, delivery.payload, str(fault)))

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, Response
 
+from analytics.after import newest_change, smoothed
 from api.notices import LANGUAGES, Language
 from api.pages.charts import draw_course
 from api.pages.evidence import CODE, COMMANDS, PEOPLE, TOLD, code_of
@@ -69,12 +70,14 @@ def home(parts: Parts, language: Language) -> Response:
 
 def districts(parts: Parts, language: Language, metric: str) -> Response:
     """The map and the margins of one metric."""
+    drawn = _map_of(parts, _metric(metric))
     return page(
         "districts.html",
         language=language,
         path="/wijken",
         settings=parts.settings,
-        **_map_of(parts, _metric(metric)),
+        **drawn,
+        smoothed=smoothed(figure.cell for figure in drawn["figures"] if figure.cell is not None),
         menu=SHOWN,
         measured=MEASURED,
         part_names=PARTS,
@@ -109,6 +112,7 @@ def district(parts: Parts, language: Language, code: str) -> Response:
         measured=MEASURED,
         part_names=PARTS,
         weights=weights,
+        change=newest_change(dict(courses)),
         reasons=list(Reason),
         reason_rows=newest_reasons(parts.releases, code, now=parts.clock.now()),
         hours_of=hours_of,

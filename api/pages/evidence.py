@@ -39,6 +39,7 @@ CODE: Final[dict[str, tuple[str, ...]]] = {
     "reasons": ("reasons", "mechanism"),
     "hours": ("profile", "mechanism"),
     "city": ("totals",),
+    "after": ("after", "signals"),
 }
 COMMANDS: Final[dict[str, tuple[str, ...]]] = {
     "safe": ("python bench/clip.py", "python bench/selfreport.py"),
@@ -46,6 +47,7 @@ COMMANDS: Final[dict[str, tuple[str, ...]]] = {
     "calm": ("wijkpols evaluate DIR", "python bench/calm.py", "wijkpols simulate DIR"),
     "margin": ("wijkpols attack", "wijkpols analytics budget"),
     "city": ("wijkpols attack",),
+    "after": ("wijkpols simulate DIR",),
 }
 _MODULES: Final = frozenset(name for names in CODE.values() for name in names)
 

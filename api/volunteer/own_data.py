@@ -16,10 +16,10 @@ from api.notices import Language
 from api.parts import Parts
 from api.records import ConsentRecord
 from api.schemas import OwnErasure
-from api.volunteer.own_budget import Spent, spent
+from api.volunteer.own_budget import Figure, Spent, spent
 from contracts.ports import StoredReading, StoredReport, StoreUnavailable, UsageFault
 from contracts.reading import FIELDS
-from contracts.release import MEASURED, Cell, ReasonCount
+from contracts.release import MEASURED
 
 _LOG = logging.getLogger(__name__)
 _WEEK_S: Final = 7 * 86_400
@@ -77,8 +77,11 @@ def budget_of(parts: Parts, rows: OwnRows) -> Spent:
     """The releases that somebody probably was part of, and what they cost."""
     heard = {district for district, _ in rows.readings} | {district for district, _ in rows.reports}
     begin = min((stored.report.at for stored in rows.reports), default=0) - _WEEK_S
-    figures: list[Cell | ReasonCount] = []
-    if rows.reports:  # without an answer nobody counts
+    figures: list[Figure] = []
+    if rows.readings:
+        first = min(stored.reading.minute for stored in rows.readings) - _WEEK_S
+        figures += parts.releases.profiles(districts=heard, start=first)
+    if rows.reports:  # without an answer nobody counts in anything else
         figures += parts.releases.cells(districts=heard, metrics=MEASURED[:1], start=begin, derived=False)
         figures += parts.releases.reasons(districts=heard, start=begin)
     now = parts.clock.now()

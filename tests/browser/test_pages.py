@@ -268,3 +268,17 @@ def test_the_citys_week_says_what_is_in_it(browser: Browser, site: str) -> None:
         assert "In de nieuwste week: West, Overvecht, " in text
         assert "Niet: Noordwest" in text
         assert page.locator("table tbody tr").count() == 2
+
+
+def test_a_reader_finds_what_made_a_figure_change_and_an_estimate_beside_it(browser: Browser, site: str) -> None:
+    with reader(browser) as page:
+        page.goto(f"{site}/wijken/WK034403")
+        page.locator("#verandering summary").click()
+        text = page.locator("#verandering").inner_text()
+        assert "Het kan dus toeval zijn" in text
+        assert page.locator("#verandering tbody tr").count() == 4
+        page.goto(f"{site}/wijken")
+        page.locator("#tabel summary").click()
+        assert "Samen geschat" in page.locator("#tabel thead").inner_text()
+        page.goto(f"{site}/wijken?metric=wellbeing")
+        assert "Samen geschat" not in page.locator("#tabel").inner_text()

@@ -63,6 +63,18 @@ class Mosquitto:
 
         eventually(listens, what="Mosquitto's start")
 
+    def stop(self) -> None:
+        """End it in order: it writes what it keeps."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+            self._process = None
+
+    def freeze(self) -> None:
+        """It keeps its connections, and answers nothing; only a kill ends this."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGSTOP)
+
     def kill(self) -> None:
         if self._process is not None:
             self._process.send_signal(signal.SIGKILL)

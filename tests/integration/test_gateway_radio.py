@@ -321,5 +321,5 @@ def test_the_status_is_told_in_words(town, broker, name, tmp_path, air, capsys):
         end(process)
     parser = argparse.ArgumentParser()
     app.add_arguments(parser)
-    assert app.run(parser.parse_args(["status", "--broker-url", broker.url, "--name", name])) == 0
+    assert app.run(parser.parse_args(["status", "--broker-url", broker.url, "--name", name])) == app.OFFLINE
     assert f"{name} in {DISTRICT}: offline" in capsys.readouterr().out

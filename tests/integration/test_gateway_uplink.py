@@ -13,6 +13,7 @@ from gateway_parts import DISTRICT, Mosquitto, Town, eventually, town_of, wearer
 from contracts import wire
 from contracts.broker_url import BrokerAddress
 from contracts.reading import Category, Reading, SelfReport
+from gateway.rotation import Counts
 from gateway.uplink import Uplink
 
 START = 1_762_502_940
@@ -221,7 +222,7 @@ def test_the_status_is_retained_and_the_last_will_says_offline(address, town, na
     with uplink(address, name, tmp_path, slots=5, version="1.2") as up:
         up.note_minutes({"not-worn": 3})
         up.note_frames({"eda:truncated": 2})
-        up.note_bands(heard=4, connected=2, without_consent=1)
+        up.note_bands(Counts(heard=4, connected=2, waiting=1, read=3, without_consent=1))
         eventually(lambda: town.statuses)
         assert town.statuses[-1].online
     eventually(lambda: not town.statuses[-1].online)

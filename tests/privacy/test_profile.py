@@ -189,6 +189,7 @@ def test_anything_but_whole_centipoints_per_block_is_refused(wrong: np.ndarray):
         draw_profile(wrong)
 
 
+@pytest.mark.usefixtures("database")
 def test_a_daily_area_releases_its_weeks_profile_once(tmp_path: Path):
     log, store = planned_log(tmp_path), MemoryStore()
     for number in range(100):

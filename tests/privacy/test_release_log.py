@@ -67,12 +67,14 @@ def test_a_second_draw_of_a_key_is_refused_before_it_is_made(tmp_path: Path):
     assert tuple(log.cells(derived=False)) == cells
 
 
-def test_a_merge_cannot_release_a_district_again(tmp_path: Path):
-    log = planned_log(tmp_path)
-    release(log, area=AREA, window=day_window(MONDAY), scores=PEOPLE)
-    merged = type(AREA)(code="WK034400+" + WEST, districts=("WK034400", WEST), cadence=Cadence.DAILY)
+@pytest.mark.parametrize("merged_first", [True, False])
+def test_a_merge_cannot_release_a_district_again(tmp_path: Path, merged_first: bool):
+    log = ReleaseLog(open_engine(registry(tmp_path)))  # without a plan, which would refuse it as well
+    merged = Area(code="WK034400+" + WEST, districts=("WK034400", WEST), cadence=Cadence.DAILY)
+    first, second = (merged, AREA) if merged_first else (AREA, merged)
+    release(log, area=first, window=day_window(MONDAY), scores=PEOPLE)
     with pytest.raises(AlreadyReleased):
-        release(log, area=merged, window=day_window(MONDAY), scores=PEOPLE)
+        release(log, area=second, window=day_window(MONDAY), scores=PEOPLE)
 
 
 def test_a_failing_draw_leaves_no_claim_no_charge_and_no_cell(tmp_path: Path):

@@ -23,7 +23,7 @@ from analytics.scores import (
     score_readings,
     score_reports,
 )
-from analytics.sums import NOTHING, Partial, counted, day_key, merge, run_sums
+from analytics.sums import NOTHING, Partial, counted, day_key, heard_key, heard_of, merge, run_sums
 from analytics.windows import day_window, instant, local_day, week_window
 from contracts.consent import Purpose
 from contracts.ports import ReadingColumns, StoredReading
@@ -394,3 +394,12 @@ def test_parts_that_cut_through_a_persons_day_change_nothing(monkeypatch: pytest
     for rows in (1, 7, 64):
         monkeypatch.setattr("analytics.sums.ROWS", rows)
         assert same(scored(store), whole)
+
+
+@given(st.integers(0, 2**27 - 1), st.integers(0, 2**16 - 1), st.integers(0, 2**20 - 1))
+def test_a_heard_key_keeps_any_town_apart_and_stays_in_order(person: int, district: int, day: int):
+    key = heard_key(np.array([person, 2**27 - 1]), np.array([district, 2**16 - 1]), np.array([day, 2**20 - 1]))
+    assert [tuple(column) for column in np.array(heard_of(key)).T.tolist()] == [
+        (person, district, day), (2**27 - 1, 2**16 - 1, 2**20 - 1)
+    ]  # fmt: skip
+    assert key[0] <= key[1]

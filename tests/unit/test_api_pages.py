@@ -15,11 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import api.pages
+from analytics.after import newest_change, smoothed
 from analytics.mechanism import epsilon
 from api.notices import LANGUAGES, Notices
 from api.pages.charts import draw_course
 from api.pages.evidence import CODE, PEOPLE, TOLD, code_of
-from api.pages.figures import course, newest_figures, safety_weights
+from api.pages.figures import SHOWN, course, newest_figures, safety_weights
 from api.pages.maps import SHADES, draw, shade_of
 from api.pages.render import prose
 from api.pages.words import Words, texts
@@ -27,8 +28,8 @@ from api.privacy_loss import epsilon_of
 from contracts.consent import Purpose
 from contracts.district import UTRECHT, District
 from contracts.reading import FIELDS, Category, Reason
-from contracts.release import Area, Cadence, Metric
-from tests.api_support import cell, midnight, utrecht
+from contracts.release import Area, Cadence, Cell, Metric
+from tests.api_support import MemoryReleases, cell, midnight, utrecht
 
 PAGES = Path(api.pages.__file__).parent
 DAILY = Area(code="WK034403", districts=("WK034403",), cadence=Cadence.DAILY)
@@ -234,7 +235,7 @@ def test_more_rho_is_more_epsilon(one: float, other: float) -> None:
 
 
 def test_the_api_imports_nothing_that_holds_readings() -> None:
-    allowed = {"analytics.release_log"}
+    allowed = {"analytics.release_log", "analytics.after"}  # what was released, and arithmetic on that
     for path in Path(api.pages.__file__).parents[1].rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
@@ -260,3 +261,33 @@ def test_the_code_that_a_page_leads_to_is_there_and_no_other() -> None:
             assert '"""' in text
     assert code_of("release_log") is None
     assert code_of("../api/ledger") is None
+
+
+def test_what_each_part_did_sums_to_the_change_and_chance_is_told_from_it() -> None:
+    courses = {metric: course(utrecht().cells(districts=("WK034403",)), metric) for metric in SHOWN}
+    change = newest_change(courses)
+    assert change is not None
+    assert (change.before.window, change.after.window) == ("2026-11-21", "2026-11-22")
+    assert [name for name, _ in change.parts] == ["safe", "calm", "happy"]
+    assert sum(points for _, points in change.parts) == pytest.approx(change.points)
+    assert change.points == pytest.approx((change.after.value or 0) - (change.before.value or 0), abs=0.2)
+    assert not change.clear
+    assert newest_change({metric: run[-1:] for metric, run in courses.items()}) is None
+    assert newest_change({**courses, "calm": []}) is None
+
+
+def test_an_estimate_by_all_lies_between_the_figure_and_the_others_and_is_not_made_of_few() -> None:
+    source = utrecht()
+    cells = newest_figures_of(source, "safe")
+    told = {one.area: one.value for one in cells if one.value is not None}
+    drawn = smoothed(cells)
+    assert set(drawn) == set(told)
+    assert "WK034404+WK034405" in drawn  # one area
+    assert max(drawn.values()) - min(drawn.values()) < max(told.values()) - min(told.values())
+    assert smoothed(newest_figures_of(source, "wellbeing")) == {}
+    assert smoothed(cells[:3]) == {}
+
+
+def newest_figures_of(source: MemoryReleases, metric: Metric) -> list[Cell]:
+    found = newest_figures(source, UTRECHT, metric, now=midnight(date(2026, 11, 23)))
+    return [figure.cell for figure in found if figure.cell is not None]

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,10 +19,10 @@ from firmware_sim.record import Stamp
 from firmware_sim.synthetic import Person, Wearing
 from gateway import drain
 from gateway.band_time import BandTime
-from gateway.epochs import Signals, minute_table
-from gateway.gatt_codec import TICKS_PER_S
+from gateway.minutes import Carried
 from gateway.outbox import Drained
 from gateway.record_codec import EndedClock, LogState
+from tests.fieldkit.expected import fast_path
 
 START = 1_762_502_880
 MINUTES = 30
@@ -90,35 +89,20 @@ def records(whole: Samples, *, clock: int = 1, first: int = 1, ahead: int = 0) -
     return made
 
 
-def memory(kept: Kept, *, now: float, newest: int = 10_000, **more: Any) -> drain._Memory:
+def memory(
+    kept: Kept, *, now: float, newest: int = 10_000, carried: Carried | None = None, **more: Any
+) -> drain._Memory:
     state = LogState(
         **{"log": 1, "boot": 1, "clock": 1, "oldest": 1, "newest": newest, "overwritten": 0, "ended": ()} | more
     )
-    return drain._Memory(token="token", cover=COVER, uplink=kept, clock=SetClock(now), state=state)  # type: ignore[arg-type]
-
-
-def fast_path(whole: Samples) -> list[Reading]:
-    """The minutes straight from the signals, at the resolution that a band tells them in."""
-    n = whole.seconds // 60
-    floored = np.floor(whole.beat_t * TICKS_PER_S) / TICKS_PER_S
-    eda = np.where(np.isfinite(whole.eda), np.rint(whole.eda * 1000) / 1000, np.nan)
-    told = np.full(whole.seconds, np.nan)
-    told[9::10] = whole.temp[9::10]
-    table, _ = minute_table(
-        Signals(
-            start=whole.start,
-            minutes=n,
-            beat_t=floored,
-            rr=np.rint(whole.rr * TICKS_PER_S).astype(np.float64) / TICKS_PER_S,
-            hr=whole.hr.astype(np.float64).reshape(n, 60),
-            contact=whole.worn.astype(np.float64).reshape(n, 60),
-            eda=eda.reshape(n, 240),
-            skin_temp=told.reshape(n, 60),
-            acc_mean=whole.acc_mean.astype(np.float64).reshape(n, -1),
-            acc_sd=whole.acc_sd.astype(np.float64).reshape(n, -1),
-        )
+    return drain._Memory(
+        token="token",
+        cover=COVER,
+        uplink=kept,  # type: ignore[arg-type]
+        clock=SetClock(now),
+        state=state,
+        carried=carried,
     )
-    return table.readings(ANNA)
 
 
 def test_a_memory_gives_the_minutes_that_the_signals_themselves_give():
@@ -129,7 +113,7 @@ def test_a_memory_gives_the_minutes_that_the_signals_themselves_give():
     reading.finish(whole.end + 15)
     assert kept.mark.seq == len(records(whole))
     assert {key: n for key, n in kept.counts.items() if key != "read"} == {"corrected": 0}
-    expected = fast_path(whole)
+    expected = fast_path(whole, ANNA)
     assert [one.minute for one in kept.readings] == [one.minute for one in expected]
     within = {"hr": 0.1, "rmssd": 1.0, "sdnn": 0.5, "rr_coverage": 0.01, "worn": 0, "eda": 0.001, "scr": 0}
     within |= {"skin_temp": 0.02, "motion": 0.002}
@@ -158,6 +142,34 @@ def test_wherever_reading_stops_each_minute_and_answer_comes_once(sessions: list
     assert [one.minute for one in kept.readings] == [START + 60 * i for i in range(10)]
     assert all(one.worn is not None and one.eda is not None and one.motion is not None for one in kept.readings)
     assert [one.at for one in kept.reports] == [answer.at for answer in whole.reports]
+
+
+def test_the_skin_responses_of_several_readings_are_those_of_one():
+    whole, kept = samples(), Kept()
+    all_records, carried = records(whole), None
+    for upto in (50, 77, 120, 1000):
+        wanted = [one for one in all_records[:upto] if record.seq_of(one) > kept.mark.seq]
+        end = record.end_of(wanted[-1])
+        reading = memory(kept, now=end + 15, carried=carried)
+        for one in wanted:
+            reading.take(one)
+        reading.finish(end)
+        carried = reading.carried
+    last = memory(kept, now=whole.end + 15, carried=carried)
+    for one in all_records:
+        if record.seq_of(one) >= last.first:
+            last.take(one)
+    last.finish(whole.end + 15)
+    expected = fast_path(whole, ANNA)
+    assert [one.scr for one in kept.readings] == [one.scr for one in expected]
+    assert sum(one.scr or 0 for one in expected) > 20
+
+
+def test_what_a_full_memory_overwrote_is_counted_once():
+    kept = Kept()
+    for overwritten in (7, 7, 9):
+        memory(kept, now=START, overwritten=overwritten).finish(None)
+    assert kept.counts["overwritten"] == 9
 
 
 def test_a_full_outbox_stops_the_reading_and_nothing_counts_as_read():
@@ -256,7 +268,7 @@ def test_a_record_over_two_minutes_gives_each_its_seconds_once_also_in_another_s
             if record.seq_of(one) >= reading.first:
                 reading.take(one)
         reading.finish(START + 615 if end == len(shifted) else record.end_of(shifted[end - 1]) - 5)
-    expected = fast_path(whole)
+    expected = fast_path(whole, ANNA)
     assert [one.minute for one in kept.readings] == [one.minute for one in expected]
     for got, wanted in zip(kept.readings, expected, strict=True):
         assert got.eda == pytest.approx(wanted.eda, abs=0.001)

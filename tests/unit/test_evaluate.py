@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import wijkpols
 from analytics.evaluate import Segment, auc, label, measure
+from api.pages.evidence import TOLD
 from contracts.reading import FIELDS
 from evaluation.replay import load
 
@@ -59,6 +60,10 @@ def test_the_wanted_figures_are_reached_on_the_real_recordings(shared_data: Path
     assert 0.40 <= found["placebo"]["median"] <= 0.60
     assert found["shuffled"]["median"] == pytest.approx(0.5, abs=0.02)
     assert {found[name]["people"] for name in ("stress_vs_rest", "stress_vs_later_rest", "placebo", "shuffled")} == {17}
+    for name, told in zip(("stress_vs_rest", "stress_vs_later_rest", "placebo"), TOLD, strict=True):  # on the page
+        assert found[name]["median"] == pytest.approx(told.middle, abs=0.0006)
+        assert found[name]["q1"] == pytest.approx(told.quarter, abs=0.006)
+        assert found[name]["q3"] == pytest.approx(told.three_quarters, abs=0.006)
     assert found["coverage"]["stress"] > 0.9
     assert found["coverage"]["rest"] > 0.9
 

@@ -144,3 +144,13 @@ def test_what_is_not_covered_is_not_in_the_bytes(contents: int):
 def test_a_record_longer_than_ten_seconds_is_refused(n: int):
     with pytest.raises(ValueError, match="10 seconds"):
         record.measurement(seconds(n), STAMP)
+
+
+def test_a_record_holds_the_sections_of_the_sensors_that_ran():
+    samples = Person(5, 3, "WK034403").samples(1_762_502_880, 1_762_502_890)
+    whole = record.measurement(samples, Stamp(1, 1, 1))
+    for sensors in range(1, 8):
+        part = record.measurement(samples, Stamp(1, 1, 1), sensors=sensors)
+        assert part == record.covered(whole, sensors)
+        for contents in range(8):
+            assert record.covered(part, contents) == record.covered(whole, contents & sensors)

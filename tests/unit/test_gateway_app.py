@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import re
+import urllib.request
 
 import pytest
 
@@ -10,7 +12,10 @@ from contracts import wire
 from contracts.ports import Fault, UsageFault
 from gateway import app
 from gateway.link import RadioAddress
+from gateway.metrics import Metrics
 from gateway.settings import load
+from gateway.status import in_words
+from tests.servers import free_port
 
 KEY = "00112233445566778899aabbccddeeff"
 
@@ -90,12 +95,23 @@ def test_a_status_without_a_broker_is_a_fault():
     [
         ("bluez", ("bluez", "hci0")),
         ("bluez:hci1", ("bluez", "hci1")),
+        ("bluez:hci1=3", ("bluez", "hci1", 3)),
         ("bumble:tcp-client:127.0.0.1:9000", ("bumble", "tcp-client:127.0.0.1:9000")),
         ("bumble:unix-client:/run/air", ("bumble", "unix-client:/run/air")),
     ],
 )
 def test_a_radio_is_named_by_its_url(text, address):
-    assert RadioAddress.parse(text) == address
+    assert RadioAddress.parse(text) == RadioAddress(*address)
+
+
+def test_several_radios_are_named_with_commas():
+    assert [(str(one), one.slots) for one in RadioAddress.parse_all("bluez:hci0, bluez:hci1=3")] == [
+        ("bluez:hci0", 0),
+        ("bluez:hci1", 3),
+    ]
+    for wrong in ("bluez:hci0,bluez", "bluez:hci1=0", "bluez:hci1=many", "bluez:hci0,"):
+        with pytest.raises(UsageFault):
+            RadioAddress.parse_all(wrong)
 
 
 def test_a_status_is_told_in_words():
@@ -103,8 +119,44 @@ def test_a_status_is_told_in_words():
         gateway="gw-1", district="WK034403", online=True, slots=5, bands_heard=3, bands_connected=2,
         minutes_made=10, published=9, minutes_dropped={"not-worn": 2, "clock": 5}, outbox_rows=1,
     )  # fmt: skip
-    words = app.in_words(status)
-    assert "gw-1 in WK034403: online" in words
-    assert "2 of 5 slots" in words
+    words = in_words(status, now=100)
+    assert "gw-1 in WK034403: online\n" in words
+    assert "2 of 5 in use" in words
     assert "clock 5, not-worn 2" in words
     assert "rejected: none" in words
+    assert "1 messages wait\n" in words
+
+
+def test_a_status_tells_for_how_long_the_outbox_waits_and_the_gateway_is_silent():
+    status = wire.GatewayStatus(
+        gateway="gw-1", district="WK034403", online=True, at=1_000_000, outbox_rows=7, outbox_since=1_000_000 - 600,
+    )  # fmt: skip
+    words = in_words(status, now=1_000_000 + 7_200)
+    assert "online, but silent for 2 hours" in words
+    assert "7 messages wait, the oldest for 2 hours" in words
+
+
+def test_a_last_will_says_nothing_that_it_does_not_know():
+    words = in_words(wire.GatewayStatus(gateway="gw-1", district="WK034403", online=False), now=100)
+    assert words.startswith("gw-1 in WK034403: offline\n")
+    assert "0" not in words.split("\n", 1)[1]
+
+
+def test_metrics_are_served_on_request_on_this_machine_alone_and_name_nobody():
+    status = wire.GatewayStatus(
+        gateway="gw-1", district="WK034403", online=True, bands_heard=3, minutes_made=10, turns={"drained": 4}
+    )
+    port = free_port()
+    with Metrics(lambda: status, host="127.0.0.1", port=port):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            text = answer.read().decode()
+        with pytest.raises(Fault, match="choose another port"), Metrics(lambda: status, host="127.0.0.1", port=port):
+            pass
+    assert "wijkpols_gateway_bands_heard 3.0" in text
+    assert "wijkpols_gateway_minutes_made_total 10.0" in text
+    assert 'wijkpols_gateway_turns_total{reason="drained"} 4.0' in text
+    assert set(re.findall(r"{([a-z_]+)=", text)) <= {"reason", "version"}
+    with Metrics(lambda: status, host="127.0.0.1", port=0), pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10)
+    assert load().gateway_metrics_host == "127.0.0.1"
+    assert load().gateway_metrics_port == 0

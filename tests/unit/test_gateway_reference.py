@@ -8,6 +8,7 @@ import pytest
 
 from contracts import wire
 from gateway import consent_gate, drain, epochs, gatt_codec, minutes, session, uplink
+from gateway.rotation import Ended
 from gateway.settings import GatewaySettings
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "gateway.md").read_text()
@@ -24,6 +25,7 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "gateway.md
         *(consent_gate.CONSENT_MISSING, consent_gate.CONSENT_CATEGORY, consent_gate.BEFORE_CONSENT),
         *(uplink.OUTBOX_FULL, uplink.OUTBOX_WITHDRAWN, uplink.OUTBOX_EXPIRED, uplink.OUTBOX_FAILED),
         *("no-beat-timing", "beats-differ", session.INTERNAL),
+        *(how.name.lower().replace("_", "-") for how in Ended),
         *(drain.ORDER, drain.RANGE, drain.COUNT, drain.UNASKED),
     ],
 )

@@ -2,81 +2,240 @@
 
 from __future__ import annotations
 
-from gateway.rotation import BANDS_MAX, Rotation
-from gateway.session import Ended
+import random
+
+import pytest
+
+from gateway.rotation import BANDS_MAX, REVISIT_S, Ended, Rotation
+
+A, B = "hci0", "hci1"
+
+
+def rotation_of(slots: int = 1) -> Rotation:
+    return Rotation(slots={A: slots})
+
+
+def hear(rotation: Rotation, names: str, now_s: float, radio: str = A) -> None:
+    for name in names:
+        rotation.heard(name, radio, now_s)
+
+
+def end(rotation: Rotation, name: str, how: Ended, now_s: float) -> None:
+    """The turn is over, and the band advertises again."""
+    rotation.ended(name, how, now_s)
+    rotation.heard(name, A, now_s)
+
+
+def test_a_band_must_be_heard_again_after_its_turn():
+    rotation = rotation_of()
+    hear(rotation, "A", 0)
+    rotation.next(A, 0)
+    rotation.ended("A", Ended.LOST, 1)
+    assert rotation.next(A, 5) is None
+    hear(rotation, "A", 6)
+    assert rotation.next(A, 6) == "A"
 
 
 def test_no_more_bands_than_slots_are_read_at_once():
-    rotation = Rotation(slots=2)
-    for address in "ABC":
-        rotation.heard(address, 0)
-    assert [rotation.next(0), rotation.next(0), rotation.next(0)] == ["A", "B", None]
-    rotation.ended("A", Ended.LOST, 1)
-    assert rotation.next(1) == "C"
+    rotation = rotation_of(2)
+    hear(rotation, "ABC", 0)
+    assert [rotation.next(A, 0), rotation.next(A, 0), rotation.next(A, 0)] == ["A", "B", None]
+    end(rotation, "A", Ended.LOST, 1)
+    assert rotation.next(A, 1) == "C"
 
 
 def test_the_longest_unread_goes_first():
-    rotation = Rotation(slots=1)
-    for address in "AB":
-        rotation.heard(address, 0)
-    assert rotation.next(0) == "A"
-    rotation.ended("A", Ended.LOST, 1)
-    assert rotation.next(10) == "B"
-    rotation.ended("B", Ended.LOST, 20)
-    assert rotation.next(25) == "A"
+    rotation = rotation_of()
+    hear(rotation, "AB", 0)
+    assert rotation.next(A, 0) == "A"
+    end(rotation, "A", Ended.MORE, 1)
+    assert rotation.next(A, 10) == "B"
+    end(rotation, "B", Ended.MORE, 20)
+    assert rotation.next(A, 25) == "A"
+
+
+def test_a_lost_link_keeps_the_bands_place_twice_and_then_it_goes_to_the_back():
+    rotation, order = rotation_of(), ""
+    for now in range(0, 50, 10):
+        hear(rotation, "AB", now)
+        name = rotation.next(A, now)
+        assert name is not None
+        order += name
+        end(rotation, name, Ended.LOST, now + 1)
+    assert order == "AAABB"
 
 
 def test_a_band_that_is_not_heard_any_more_is_not_tried():
-    rotation = Rotation(slots=1)
-    rotation.heard("A", 0)
-    assert rotation.next(31) is None
+    rotation = rotation_of()
+    hear(rotation, "A", 0)
+    assert rotation.next(A, 31) is None
 
 
 def test_without_consent_a_band_waits_until_one_comes():
-    rotation = Rotation(slots=1)
-    rotation.heard("A", 0)
-    rotation.next(0)
-    rotation.ended("A", Ended.NO_CONSENT, 0)
-    rotation.heard("A", 20)
-    assert rotation.next(20) is None
-    assert rotation.counts(20) == (1, 0, 1)
+    rotation = rotation_of()
+    hear(rotation, "A", 0)
+    rotation.next(A, 0)
+    end(rotation, "A", Ended.NO_CONSENT, 0)
+    hear(rotation, "A", 20)
+    assert rotation.next(A, 20) is None
+    assert rotation.counts(20)._asdict() == {
+        "heard": 1, "connected": 0, "waiting": 0, "read": 0, "without_consent": 1,
+    }  # fmt: skip
     rotation.consent_came()
-    assert rotation.next(20) == "A"
-    assert rotation.counts(20) == (1, 1, 0)
+    assert rotation.next(A, 20) == "A"
+    assert rotation.counts(20).without_consent == 0
 
 
 def test_without_consent_a_band_is_asked_again_after_a_minute():
-    rotation = Rotation(slots=1)
-    rotation.heard("A", 0)
-    rotation.next(0)
-    rotation.ended("A", Ended.NO_CONSENT, 0)
-    rotation.heard("A", 60)
-    assert rotation.next(60) == "A"
+    rotation = rotation_of()
+    hear(rotation, "A", 0)
+    rotation.next(A, 0)
+    end(rotation, "A", Ended.NO_CONSENT, 0)
+    hear(rotation, "A", 60)
+    assert rotation.next(A, 60) == "A"
 
 
-def test_a_band_that_cannot_be_connected_waits_twice_as_long_each_time():
-    rotation, now, waits = Rotation(slots=1), 0.0, []
-    for _ in range(10):
-        rotation.heard("A", now)
-        assert rotation.next(now) == "A"
-        rotation.ended("A", None, now)
+@pytest.mark.parametrize(("how", "first_s", "most_s"), [(Ended.FAILED, 2, 300), (Ended.FAULTY, 60, 3600)])
+def test_a_band_in_vain_waits_twice_as_long_each_time(how: Ended, first_s: float, most_s: float):
+    rotation, now, waits = rotation_of(), 0.0, []
+    for turn in range(12):
+        hear(rotation, "A", now)
+        assert rotation.next(A, now) == "A"
+        end(rotation, "A", Ended.LOST if turn == 10 else how, now)
         asked = now
-        while rotation.next(now) is None:
+        while rotation.next(A, now) is None:
             now += 1
-            rotation.heard("A", now)
-        rotation.ended("A", Ended.LOST, now) if len(waits) == 8 else rotation.ended("A", None, now)
+            hear(rotation, "A", now)
+        end(rotation, "A", how, now) if turn == 0 else None
         waits.append(now - asked)
-        now += 301
-    assert waits[0] == 2
-    assert max(waits[:9]) <= 300
-    assert waits[9] == 2  # it was read in between
+        rotation._bands["A"].radio, rotation._bands["A"].not_before_s = None, now
+    assert waits[0] == first_s
+    assert waits[1] == 4 * first_s
+    assert max(waits) == most_s
+    assert waits[11] == first_s  # it was read in between
+
+
+def test_a_band_that_was_read_is_left_alone_and_one_low_on_charge_or_room_less_long():
+    rotation = rotation_of()
+    hear(rotation, "A", 0)
+    for turn, (battery, filled, wait_s) in enumerate(
+        [(80, 0.1, REVISIT_S), (15, 0.1, REVISIT_S / 4), (80, 0.6, REVISIT_S / 4), (80, 0.0, REVISIT_S)]
+    ):
+        begun = turn * 10_000.0
+        hear(rotation, "A", begun)
+        assert rotation.next(A, begun) == "A"
+        rotation.noted("A", live=False, battery=battery)
+        rotation.noted("A", filled=filled)
+        end(rotation, "A", Ended.DRAINED, begun)
+        hear(rotation, "A", begun + wait_s)
+        assert rotation.next(A, begun + wait_s - 1) is None
+        assert rotation.next(A, begun + wait_s) == "A"
+        end(rotation, "A", Ended.MORE, begun + wait_s)
+
+
+def test_flat_and_full_bands_go_first_but_nobody_starves():
+    rotation = rotation_of()
+    hear(rotation, "ABC", 0)
+    for at, name in enumerate("ABC"):
+        assert rotation.next(A, at) == name
+        rotation.noted(name, battery=5 if name == "C" else 90)
+        end(rotation, name, Ended.MORE, at + 1)
+    order, now = "", 100.0
+    for _ in range(12):
+        hear(rotation, "ABC", now)
+        name = rotation.next(A, now)
+        assert name is not None
+        order += name
+        now += 20
+        end(rotation, name, Ended.MORE, now)
+    assert order[0] == "C"
+    assert order.count("C") > order.count("A") >= 3
+    assert order.count("B") >= 3
+
+
+def test_a_memory_of_several_turns_does_not_keep_the_others_waiting():
+    rotation = rotation_of()
+    hear(rotation, "AB", 0)
+    assert rotation.next(A, 0) == "A"
+    end(rotation, "A", Ended.MORE, 10)
+    assert rotation.next(A, 10) == "B"
+    end(rotation, "B", Ended.MORE, 20)
+    assert rotation.next(A, 20) == "A"
+
+
+def test_a_changed_address_keeps_the_bands_history():
+    rotation = rotation_of()
+    hear(rotation, "A", 0)
+    rotation.next(A, 0)
+    rotation.identified("A", "token")
+    end(rotation, "A", Ended.DRAINED, 5)
+    hear(rotation, "N", 20)
+    assert rotation.next(A, 20) == "N"
+    rotation.identified("N", "token")
+    assert rotation.counts(20)[:4] == (1, 1, 0, 1)
+    assert "A" not in rotation._bands
+
+
+def test_each_radio_has_its_own_slots_and_connects_what_it_hears_itself():
+    rotation = Rotation(slots={A: 1, B: 2})
+    hear(rotation, "XYZ", 0, A)
+    hear(rotation, "Y", 0, B)
+    assert rotation.next(B, 0) == "Y"
+    assert rotation.next(B, 0) is None
+    assert rotation.next(A, 0) == "X"
+    assert rotation.next(A, 0) is None
+
+
+def test_live_bands_leave_one_slot_to_those_with_a_memory():
+    rotation = rotation_of(3)
+    hear(rotation, "ABCM", 0)
+    for name in "ABCM":
+        rotation.noted(name, live=name != "M")
+    assert [rotation.next(A, 0) for _ in range(4)] == ["A", "B", "M", None]
+    end(rotation, "M", Ended.DRAINED, 5)
+    assert rotation.next(A, 5) is None
+    hear(rotation, "C", 40)
+    assert rotation.next(A, 40) == "C"  # no memory is near any more
+
+
+def test_a_live_band_is_pressed_when_another_waits_for_its_slot():
+    rotation = rotation_of()
+    hear(rotation, "A", 0)
+    rotation.next(A, 0)
+    assert not rotation.pressed("A", 1)
+    hear(rotation, "B", 1)
+    assert rotation.pressed("A", 1)
 
 
 def test_the_addresses_that_it_knows_are_bounded():
-    rotation = Rotation(slots=1)
-    rotation.heard("kept", 0)
-    assert rotation.next(0) == "kept"
+    rotation = rotation_of()
+    hear(rotation, ["kept"], 0)  # type: ignore[arg-type]
+    assert rotation.next(A, 0) == "kept"
     for number in range(BANDS_MAX + 10):
-        rotation.heard(str(number), number)
+        rotation.heard(str(number), A, number)
     assert len(rotation._bands) == BANDS_MAX
-    rotation.ended("kept", Ended.LOST, 0)
+    end(rotation, "kept", Ended.LOST, 0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_two_hundred_bands_on_five_slots_wait_no_longer_than_a_round_whatever_a_tenth_of_them_does(seed: int):
+    """A round is the time in which all have had one turn: (bands x longest turn) / slots."""
+    chance, rotation = random.Random(seed), rotation_of(5)
+    bands = [f"{i}" for i in range(200)]
+    bad = set(chance.sample(bands, 20))
+    now, until, last, longest = 0.0, {}, dict.fromkeys(bands, 0.0), 0.0
+    while now < 20_000:
+        for name in bands:
+            rotation.heard(name, A, now)
+        for name, over in list(until.items()):
+            if over <= now:
+                del until[name]
+                end(rotation, name, chance.choice(list(Ended)[:4]) if name in bad else Ended.DRAINED, now)
+        while (name := rotation.next(A, now)) is not None:
+            longest = (
+                max(longest, now - last[name] - (REVISIT_S if now > REVISIT_S else 0)) if name not in bad else longest
+            )
+            last[name] = now
+            until[name] = now + (120 if name in bad else chance.uniform(5, 30))
+        now += 1
+    assert longest <= (180 * 30 + 20 * 120) / 5 + 30

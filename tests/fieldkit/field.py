@@ -1,0 +1,452 @@
+"""A lamp post and the people around it: bands on one adapter, a gateway, a broker, and whatever goes wrong.
+
+Bands, radio, gateway and its outbox are the real ones, in virtual time; the broker is a real Mosquitto, in its own. A
+killed gateway leaves what a `kill -9` leaves: the outbox's files as they are at that moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import shutil
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from bumble import hci
+
+from contracts.broker_url import BrokerAddress
+from contracts.reading import MINUTE_S, Category, Reading
+from firmware_sim.adapter import Adapter, open_adapter
+from firmware_sim.physiology import Samples, Source
+from firmware_sim.profile import Kind
+from firmware_sim.record_log import MemoryMedium, RecordLog
+from firmware_sim.synthetic import Person, Wearing
+from firmware_sim.wristband import Wristband
+from gateway.link import RadioAddress
+from gateway.reader import Reader
+from gateway.uplink import Uplink
+from tests.fieldkit.air import FieldAir
+from tests.fieldkit.expected import fast_path
+from tests.fieldkit.liars import LIES, liar
+from tests.fieldkit.town import CountingTown
+from tests.fieldkit.virtual_time import VirtualClock
+from tests.integration.gateway_parts import DISTRICT, KEY, wearer
+
+START: Final = 1_762_502_880 // 7200 * 7200
+#: A band in the field advertises every ten seconds, the slowest that there is (Core, Vol 6, Part B, 4.4.2.2).
+ADVERTISING_MS: Final = 10_240.0
+SLOTS_OF_LOG: Final = 1_536  # of ten seconds: four hours
+REVISIT_S: Final = 3_000.0
+#: By number: what its wearer consents to.
+CONSENTS: Final = (
+    tuple(Category),
+    (Category.MOTION,),
+    (Category.MOTION, Category.SELF_REPORT),
+    (Category.SKIN,),
+    (Category.MOTION,),
+)
+
+
+#: How often something goes wrong, on average; virtual seconds.
+FAULTS: Final = {"link": 60.0, "address": 90.0, "reboot": 600.0, "radio": 2_900.0, "gateway": 1_900.0}
+#: How long after their last sample all bands must have been read.
+PATIENCE_S: Final = 4 * 3_600
+TOLERANCES: Final = {
+    "hr": 0.1, "rmssd": 1.0, "sdnn": 0.5, "rr_coverage": 0.01, "worn": 0.0, "eda": 0.001, "skin_temp": 0.02,
+    "motion": 0.002,
+}  # fmt: skip
+
+
+class _Log(RecordLog):
+    """Tells when it was emptied but for the minute that is still open."""
+
+    emptied_at: list[float]
+
+    def delete(self, up_to: int) -> int:
+        gone = super().delete(up_to)
+        if self.newest - up_to <= 8:
+            self.emptied_at.append(asyncio.get_running_loop().time())
+        return gone
+
+
+class _From(NamedTuple):
+    """A source from a later second on: a band that was off."""
+
+    whole: Source
+    start: int
+
+    def spans(self) -> list[tuple[int, int]]:
+        return [(max(start, self.start), end) for start, end in self.whole.spans()]
+
+    def samples(self, start: int, end: int) -> Samples:
+        return self.whole.samples(start, end)
+
+
+class FieldBand:
+    """A band that can lose its power and come back."""
+
+    def __init__(self, air: FieldAir, number: int, minutes: int) -> None:
+        self.number = number
+        self.token, self.pseudonym = wearer(number)
+        self.categories: Collection[Category] = CONSENTS[number % len(CONSENTS)]
+        self.source = Wearing(Person(7, number, DISTRICT), start=START, minutes=minutes)
+        self.medium = MemoryMedium(bytes(1024 + 256 * SLOTS_OF_LOG))
+        self.emptied_at: list[float] = []
+        self.off: list[tuple[int, int]] = []  # seconds without power
+        self.done = False
+        self._air = air
+        self._task: asyncio.Task[None] | None = None
+        self._band: Wristband | None = None
+
+    async def switch_on(self, start: int = START) -> None:
+        log = _Log(medium=self.medium, now=start, slots=SLOTS_OF_LOG)
+        log.emptied_at = self.emptied_at
+        self._band = Wristband(
+            link=self._air,
+            serial=f"WP-{self.number:06d}",
+            source=_From(self.source, start),
+            log=log,
+            advertising_ms=ADVERTISING_MS,
+        )
+        await self._band.peripheral.__aenter__()
+        self._task = asyncio.create_task(self._run(self._band), name=f"band {self.number}")
+
+    async def _run(self, band: Wristband) -> None:
+        await band.run()
+        self.done = True
+
+    @property
+    def connected(self) -> bool:
+        return self._band is not None and self._band.peripheral.connected
+
+    @property
+    def draining(self) -> bool:
+        return self._band is not None and self._band.peripheral.subscribed(Kind.RECORD)
+
+    def drop_link(self) -> None:
+        if self._band is not None:
+            self._band.peripheral.drop_link()
+
+    async def change_address(self) -> None:
+        """As the rotation of a private address, in the middle of a connection."""
+        if self._band is not None:
+            address = hci.Address.generate_static_address()
+            device = self._band.peripheral._device
+            await device.send_sync_command(hci.HCI_LE_Set_Random_Address_Command(random_address=address))
+
+    async def reboot(self, off_s: int, clock: VirtualClock) -> bool:
+        """Lose power now, and be back after a while.
+
+        Not twice without being read in between: nobody could know when the records of the first time were made.
+        """
+        now = int(clock.now())
+        if self._task is None or (self.off and max(self.emptied_at, default=0) + START < self.off[-1][1]):
+            return False
+        await self.switch_off()
+        back = now + off_s
+        self.off.append((now - 1, back))
+        await asyncio.sleep(back - clock.now())
+        await self.switch_on(back)
+        return True
+
+    async def switch_off(self) -> None:
+        task, self._task = self._task, None
+        band, self._band = self._band, None
+        if task is None or band is None:
+            return
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        band.peripheral.drop_link()
+        await band.peripheral.turn_off()
+        await band.close()
+
+
+class Outcome(NamedTuple):
+    """What came of it all."""
+
+    bands: int
+    expected: int  # minutes of all wearers
+    arrived: int
+    missing: int
+    surplus: int  # minutes that nobody measured
+    doubles: int
+    answers_wrong: int
+    values_wrong: int  # of the minutes that were compared
+    compared: int
+    unread_s_max: float  # the longest time between two readings of a band
+    redelivered: int
+    grown_bytes: int  # of the process that holds all of it but the broker, after a quarter of the time
+    faults: dict[str, int]
+    turns: dict[str, int]
+
+    @property
+    def exact(self) -> bool:
+        """Whether every minute and answer arrived, once and as measured."""
+        wrong = self.missing + self.surplus + self.doubles + self.answers_wrong + self.values_wrong
+        return self.expected > 0 and wrong == 0
+
+
+class Field:
+    """`async with Field(…) as field: outcome = await field.play()`; in a VirtualTimeLoop."""
+
+    def __init__(
+        self,
+        folder: Path,
+        broker: BrokerAddress,
+        town: CountingTown,
+        *,
+        name: str,
+        bands: int,
+        slots: int,
+        minutes: int,
+        seed: int,
+        liars: int,
+        faults: Mapping[str, float] = FAULTS,
+    ) -> None:
+        self._folder, self._broker, self._town, self._name = folder, broker, town, name
+        self._slots, self._minutes = slots, minutes
+        self._chance = random.Random(seed)
+        self._air = FieldAir()
+        self._clock = VirtualClock(START, asyncio.get_running_loop())
+        self._liars = liars
+        self._rates = faults
+        self._end = START + MINUTE_S * minutes
+        self.faults: Counter[str] = Counter()
+        self._turns: Counter[str] = Counter()
+        self._power = asyncio.Lock()
+        self._resident = (0, 0)
+        self.bands = [FieldBand(self._air, number, minutes) for number in range(1, bands + 1)]
+        self._radio = f"unix-server:{folder / 'hci'}"
+        self._adapter: Adapter | None = None
+        self._lives = 0  # of the gateway
+        self._uplink: Uplink | None = None
+        self._reader: tuple[Reader, asyncio.Task[None]] | None = None
+        self._stack = contextlib.AsyncExitStack()
+
+    async def __aenter__(self) -> Field:
+        for band in self.bands:
+            self._town.give(band.token, band.pseudonym, band.categories)
+        for band in self.bands[:: max(len(self.bands) // 10, 1)]:
+            self._town.watched[band.pseudonym] = {}
+        self._adapter = await open_adapter(self._radio, link=self._air)
+        for number in range(self._liars):
+            serial = 500_000 + number
+            token, pseudonym = wearer(serial)
+            self._town.give(token, pseudonym)
+            self._town.ignored.add(pseudonym)
+            samples = Wearing(Person(7, serial, DISTRICT), start=START - 600, minutes=10).samples(START - 600, START)
+            lie = liar(
+                self._air,
+                f"WP-{serial:06d}",
+                LIES[number % len(LIES)],
+                samples,
+                shows=lambda: int(self._clock.now()),
+                advertising_ms=ADVERTISING_MS,
+            )
+            await self._stack.enter_async_context(lie)
+        for band in self.bands:
+            await band.switch_on()
+        self._switch_on_gateway()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._end_gateway(kill=True)
+        for band in self.bands:
+            await band.switch_off()
+        await self._stack.aclose()
+        if self._adapter is not None:
+            await self._adapter.close()
+
+    async def play(self) -> Outcome:
+        """Until every band has played to its end and was read."""
+        makers = {
+            "link": self._lose_link,
+            "address": self._change_address,
+            "reboot": self._reboot_band,
+            "radio": self._kill_radio,
+            "gateway": self._kill_gateway,
+        }
+        async with asyncio.TaskGroup() as tasks:
+            making = [tasks.create_task(self._keep(name, make)) for name, make in makers.items()]
+            while not all(band.done for band in self.bands) and self._clock.now() < self._end + PATIENCE_S:
+                await asyncio.sleep(60)
+                self._weigh()
+            for task in making:
+                task.cancel()
+        await self._end_gateway(kill=False)
+        return self._outcome()
+
+    # -- what goes wrong ----------------------------------------------------------------------------------------------
+
+    async def _keep(self, name: str, make: Callable[[], Awaitable[bool]]) -> None:
+        """Make a fault now and then, until the bands have played to their ends."""
+        every_s = self._rates[name]
+        while every_s:
+            await asyncio.sleep(self._chance.expovariate(1 / every_s))
+            if self._late:
+                return
+            self.faults[name] += await make()
+
+    @property
+    def _late(self) -> bool:
+        return self._clock.now() > self._end - 300
+
+    async def _connected(self) -> FieldBand | None:
+        """A band in a connection, some time after it was made."""
+        while not self._late:
+            await asyncio.sleep(self._chance.uniform(0.1, 2.0))
+            there = [band for band in self.bands if band.connected]
+            if there:
+                return self._chance.choice(there)
+        return None
+
+    async def _lose_link(self) -> bool:
+        band = await self._connected()
+        if band is not None:
+            band.drop_link()
+        return band is not None
+
+    async def _change_address(self) -> bool:
+        band = await self._connected()
+        if band is not None:
+            await band.change_address()
+        return band is not None
+
+    async def _reboot_band(self) -> bool:
+        return await self._chance.choice(self.bands).reboot(self._chance.randrange(5, 120), self._clock)
+
+    async def _kill_radio(self) -> bool:
+        async with self._power:
+            if self._adapter is None or self._late:
+                return False
+            await self._adapter.close()
+            self._air.remove_controller(self._adapter.controller)
+            await asyncio.sleep(self._chance.uniform(1, 40))
+            self._adapter = await open_adapter(self._radio, link=self._air)
+        return True
+
+    async def _kill_gateway(self) -> bool:
+        async with self._power:
+            while not any(band.draining for band in self.bands):
+                if self._late:
+                    return False
+                await asyncio.sleep(0.05)
+            await self._end_gateway(kill=True)
+            await asyncio.sleep(self._chance.uniform(1, 60))
+            self._switch_on_gateway()
+        return True
+
+    # -- the gateway --------------------------------------------------------------------------------------------------
+
+    def _switch_on_gateway(self) -> None:
+        uplink = Uplink(
+            broker=self._broker,
+            gateway=self._name,
+            district=DISTRICT,
+            outbox=self._folder / f"life-{self._lives}",
+            clock=self._clock,
+            slots=self._slots,
+        )
+        self._uplink = uplink.__enter__()
+        if not uplink.wait_for_consents(len(self.bands), 30):
+            raise RuntimeError("the broker did not give the consents")
+        reader = Reader(
+            radios=[RadioAddress.parse(f"bumble:{self._radio.replace('server', 'client')}")],
+            slots=self._slots,
+            key=KEY,
+            uplink=uplink,
+            clock=self._clock,
+            revisit_s=REVISIT_S,
+        )
+        self._reader = reader, asyncio.create_task(reader.run(), name="gateway")
+
+    async def _end_gateway(self, *, kill: bool) -> None:
+        if self._reader is None or self._uplink is None:
+            return
+        (reader, task), uplink = self._reader, self._uplink
+        self._reader = self._uplink = None
+        if kill:
+            self._turns.update(uplink.status().turns)
+            folder = self._folder / f"life-{self._lives}"
+            self._lives += 1
+            shutil.copytree(folder, self._folder / f"life-{self._lives}")
+            if self._adapter is not None and self._adapter._client is not None:
+                self._adapter._client.transport.abort()  # nothing that it wrote counts any more
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        else:
+            reader.stop()
+            await task
+            uplink.drain(60)
+            self._turns.update(uplink.status().turns)
+        uplink.__exit__(None, None, None)
+
+    # -- what came of it ----------------------------------------------------------------------------------------------
+
+    def _weigh(self) -> None:
+        if self._clock.now() < START + 15 * self._minutes:
+            return
+        resident = int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+        self._resident = (self._resident[0] or resident, max(self._resident[1], resident))
+
+    def _outcome(self) -> Outcome:
+        count: Counter[str] = Counter()
+        for band in self.bands:
+            expected = fast_path(band.source.samples(START, self._end), band.pseudonym, band.categories)
+            blurred = {
+                minute
+                for first, last in band.off
+                for minute in range((first - 70) // MINUTE_S * MINUTE_S, last + 70, MINUTE_S)
+            }
+            wanted = {one.minute for one in expected} - blurred
+            got = self._town.minutes_of(band.pseudonym) - blurred
+            count.update(expected=len(wanted), arrived=len(got), missing=len(wanted - got), surplus=len(got - wanted))
+            if not band.off:
+                count.update(self._judge(band, expected))
+        times = [
+            after - before
+            for band in self.bands
+            for before, after in pairwise([0.0, *band.emptied_at])
+            if before < 60 * self._minutes
+        ]
+        return Outcome(
+            bands=len(self.bands),
+            expected=count["expected"],
+            arrived=count["arrived"],
+            missing=count["missing"],
+            surplus=count["surplus"] + self._town.strays,
+            doubles=self._town.doubles,
+            answers_wrong=count["answers_wrong"],
+            values_wrong=count["values_wrong"],
+            compared=count["compared"],
+            unread_s_max=max(times),
+            redelivered=self._town.redelivered,
+            grown_bytes=self._resident[1] - self._resident[0],
+            faults=dict(self.faults),
+            turns=dict(self._turns),
+        )
+
+    def _judge(self, band: FieldBand, expected: list[Reading]) -> Counter[str]:
+        """Answers, and for a watched band the values: what one lost record of ten seconds would change."""
+        judged: Counter[str] = Counter()
+        if Category.SELF_REPORT in band.categories:
+            given = Counter(answer.at for answer in band.source.samples(START, self._end).reports)
+            judged["answers_wrong"] = (given - self._town.answers_of(band.pseudonym)).total()
+        got = self._town.watched.get(band.pseudonym, {})
+        for one in expected:
+            if one.minute in got:
+                judged["compared"] += 1
+                judged["values_wrong"] += not _same(got[one.minute], one)
+        return judged
+
+
+def _same(got: Reading, wanted: Reading) -> bool:
+    for name, tolerance in TOLERANCES.items():
+        here, there = getattr(got, name), getattr(wanted, name)
+        if (here is None) != (there is None) or (here is not None and abs(here - there) > tolerance + 1e-9):
+            return False
+    return True
