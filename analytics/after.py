@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analytics.signals import (
     SMOOTHED_MIN,
@@ -17,6 +18,8 @@ from analytics.signals import (
     WATCHED_WINDOWS,
     WINDOWS_A_YEAR,
     Figures,
+    Floats,
+    adjusted_p,
     cusum,
     decompose,
     smooth,
@@ -26,6 +29,8 @@ from analytics.signals import (
 from contracts.release import MEASURED, Cadence, Cell, Metric
 
 _INDEX: Final[Metric] = "wellbeing"
+#: Of the areas that are named as unlike the others, this share at most is expected to be named wrongly.
+FALSE_CLAIMS_MAX: Final = 0.05
 
 
 class Change(NamedTuple):
@@ -65,15 +70,51 @@ def smoothed(cells: Iterable[Cell]) -> dict[str, float]:
 
     One cell of each area, of one metric. To be shown beside the measured value, and never in its place.
     """
+    areas, values, errors = _told(cells)
+    if len(areas) < SMOOTHED_MIN:
+        return {}
+    return {area: round(value, 1) for area, value in zip(areas, smooth(values, errors).values.tolist(), strict=True)}
+
+
+def unlike(cells: Iterable[Cell]) -> frozenset[str]:
+    """The areas whose measured figure is unlike the middle one of the others; none below four areas.
+
+    Two-sided, claimed at once by Benjamini & Hochberg: of those that are named, 5 % at most are expected to be like the
+    others. Against their median, and then without those that were named: a few that are far off would pull at it.
+    """
+    areas, values, errors = _told(cells)
+    if len(areas) < SMOOTHED_MIN:
+        return frozenset()
+    named = np.zeros(len(areas), bool)
+    for _ in areas:
+        z = [_from_the_middle(values, errors, index, ordinary=~named) for index in range(len(areas))]
+        p = adjusted_p(np.array([math.erfc(abs(each) / math.sqrt(2)) for each in z], np.float64))
+        before, named = named, p <= FALSE_CLAIMS_MAX
+        if (named == before).all() or named.sum() > len(areas) - SMOOTHED_MIN:
+            break
+    return frozenset(area for area, it_is in zip(areas, named.tolist(), strict=True) if it_is)
+
+
+def _from_the_middle(values: Floats, errors: Floats, index: int, *, ordinary: NDArray[np.bool_]) -> float:
+    """Standard errors between one figure and the median of the other `ordinary` ones.
+
+    A median's own error is √(π/2) that of a mean.
+    """
+    others = ordinary.copy()
+    others[index] = False
+    variance = errors[index] ** 2 + math.pi / 2 * float((errors[others] ** 2).mean()) / int(others.sum())
+    return float((values[index] - np.median(values[others])) / math.sqrt(variance))
+
+
+def _told(cells: Iterable[Cell]) -> tuple[list[str], Floats, Floats]:
+    """Areas, their measured figures and standard errors, of those that were published."""
     told = {
         cell.area: (cell.value, standard_error(cell.margin))
         for cell in cells
         if cell.metric in MEASURED and cell.value is not None and cell.margin
     }
-    if len(told) < SMOOTHED_MIN:
-        return {}
-    values, errors = np.array(list(told.values()), np.float64).T
-    return {area: round(value, 1) for area, value in zip(told, smooth(values, errors).values.tolist(), strict=True)}
+    table = np.array(list(told.values()), np.float64).reshape(-1, 2)
+    return list(told), table[:, 0], table[:, 1]
 
 
 class Watch(NamedTuple):

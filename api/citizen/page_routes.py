@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, Response
 
-from analytics.after import Watch, newest_change, smoothed, watch
+from analytics.after import Watch, newest_change, smoothed, unlike, watch
 from api.notices import LANGUAGES, Language
 from api.pages.charts import draw_course
 from api.pages.evidence import CODE, COMMANDS, PEOPLE, TOLD, code_of
@@ -71,13 +71,16 @@ def home(parts: Parts, language: Language) -> Response:
 def districts(parts: Parts, language: Language, metric: str) -> Response:
     """The map and the margins of one metric."""
     drawn = _map_of(parts, _metric(metric))
+    cells = [figure.cell for figure in drawn["figures"] if figure.cell is not None]
+    unusual = unlike(cells)
     return page(
         "districts.html",
         language=language,
         path="/wijken",
         settings=parts.settings,
         **drawn,
-        smoothed=smoothed(figure.cell for figure in drawn["figures"] if figure.cell is not None),
+        smoothed=smoothed(cells),
+        unlike=[f.district.name for f in drawn["figures"] if f.cell is not None and f.cell.area in unusual],
         menu=SHOWN,
         measured=MEASURED,
         part_names=PARTS,

@@ -1,74 +1,48 @@
-"""A drop is told from chance, by the windows alone, and not before it is known what is usual."""
+"""Which districts are named as unlike the others, and how often wrongly."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date
 
-import msgspec
 import numpy as np
-import pytest
 
-from analytics.after import watch
-from analytics.signals import USUAL_WINDOWS, WATCHED_WINDOWS
-from analytics.windows import day_window
-from contracts.release import METHOD_VERSION, Cadence, Cell
-from tests.analytics_parts.city import MONDAY, WEST
+from analytics.after import FALSE_CLAIMS_MAX, unlike
+from contracts.release import Area, Cadence, Cell
+from tests.api_support import cell
 
-DAYS, WATCHED = USUAL_WINDOWS[Cadence.DAILY], WATCHED_WINDOWS[Cadence.DAILY]
-
-
-def days(values: list[float | None]) -> list[Cell]:
-    windows = [day_window(MONDAY + timedelta(days=i)) for i in range(len(values))]
-    return [
-        Cell(
-            area=WEST, districts=(WEST,), metric="safe", window=window.name, start=window.start, end=window.end,
-            method=METHOD_VERSION, status="withheld" if value is None else "published", value=value,
-            margin=None if value is None else 5.88,
-        )
-        for window, value in zip(windows, values, strict=True)
-    ]  # fmt: skip
+DAY = date(2026, 11, 21)
+MARGIN = 4.0
+AREAS = [Area(code=f"WK0344{n:02}", districts=(f"WK0344{n:02}",), cadence=Cadence.DAILY) for n in range(10)]
 
 
-def noisy(n: int, mean: float, seed: int) -> list[float | None]:
-    return np.random.default_rng(seed).normal(mean, 3.0, n).tolist()  # 5.88 = 1.96 · 3
+def figures(values: list[float | None]) -> list[Cell]:
+    return [cell(area, "safe", DAY, value, margin=MARGIN) for area, value in zip(AREAS, values, strict=False)]
 
 
-def test_before_enough_windows_nothing_is_said():
-    found = watch(days([70.0] * DAYS), Cadence.DAILY, together=20)
-    assert (found.learnt, found.needed, found.usual, found.fell) == (DAYS, DAYS, None, False)
-    half: list[float | None] = [70.0, None] * 20
-    assert watch(days(half), Cadence.DAILY, together=20).learnt == 20  # withheld ones teach nothing
+def test_the_one_that_is_far_from_the_others_is_named_and_they_are_not():
+    assert unlike(figures([70.0] * 9 + [58.0])) == {AREAS[9].code}
+    assert unlike(figures([70.0] * 9 + [68.0])) == frozenset()
+    assert unlike(figures([70.0] * 8 + [None, 58.0])) == {AREAS[9].code}
 
 
-def test_a_drop_is_seen_and_a_rise_or_chance_is_not():
-    steady = noisy(DAYS, 70, 1)
-    usual = watch(days(steady + noisy(40, 70, 2)), Cadence.DAILY, together=20)
-    assert usual.usual == pytest.approx(70, abs=1.5)
-    assert not usual.fell
-    assert watch(days(steady + noisy(40, 64, 2)), Cadence.DAILY, together=20).fell
-    assert not watch(days(steady + noisy(40, 76, 2)), Cadence.DAILY, together=20).fell
+def test_fewer_than_four_tell_nothing():
+    assert unlike(figures([70.0, 70.0, 10.0])) == frozenset()
 
 
-def test_what_is_usual_is_learnt_anew_from_the_last_windows_and_stays_for_their_span():
-    values = noisy(DAYS, 70, 1) + noisy(WATCHED, 60, 2) + noisy(30, 60, 3)
-    cells = days(values)
-    before, after = watch(cells[: DAYS + WATCHED], Cadence.DAILY, together=20), watch(cells, Cadence.DAILY, together=20)
-    assert before.fell
-    assert before.since is not None
-    assert before.since.window == cells[DAYS].window
-    assert after.usual == pytest.approx(60, abs=1.5)
-    assert not after.fell
-    assert after.since is not None
-    assert after.since.window == cells[DAYS + WATCHED].window
+def test_where_all_are_alike_somebody_is_named_no_more_often_than_is_said():
+    chance = np.random.default_rng(6)
+    runs = 2_000
+    named = sum(bool(unlike(figures(chance.normal(70.0, MARGIN / 1.96, 10).tolist()))) for _ in range(runs))
+    assert named / runs < FALSE_CLAIMS_MAX + 3 * (FALSE_CLAIMS_MAX / runs) ** 0.5
 
 
-def test_false_alarms_come_about_as_often_as_stated():
-    """One a year in an area that is watched alone, and less, for each span begins at nought."""
-    random, alarms, spans = np.random.default_rng(11), 0, 400
-    plain = days([70.0] * (DAYS + WATCHED))
-    for _ in range(spans):
-        values = random.normal(70, 3, len(plain))
-        cells = [msgspec.structs.replace(cell, value=float(v)) for cell, v in zip(plain, values, strict=True)]
-        alarms += watch(cells, Cadence.DAILY, together=1).fell
-    stated = spans * WATCHED / 365.25
-    assert 0.4 * stated < alarms < 1.15 * stated
+def test_of_those_that_are_named_few_are_like_the_others():
+    chance = np.random.default_rng(7)
+    wrong = claims = 0
+    for _ in range(1_000):
+        values = chance.normal([70.0] * 7 + [60.0] * 3, MARGIN / 1.96)
+        found = unlike(figures(values.tolist()))
+        wrong += sum(area.code in found for area in AREAS[:7])
+        claims += len(found)
+    assert claims > 2_000
+    assert wrong / claims < 1.5 * FALSE_CLAIMS_MAX  # the median moves a little with the three
