@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help demo test test-deps check bench soak soak-gateway mutants bench-ingest bench-withdrawal lock attack clean
+.PHONY: help demo test test-bluez test-deps check bench soak soak-gateway mutants bench-ingest bench-withdrawal lock attack clean
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
@@ -15,6 +15,11 @@ demo: $(VENV)/demo.stamp
 ## make test [ARGS=…]  installs what the tests need (Debian packages too, as root or by sudo) and runs them
 test: test-deps
 	@$(BIN)/python -m pytest $(ARGS)
+
+## make test-bluez     the gateway on real BlueZ, in qemu with Debian's kernel; installs Debian packages too
+test-bluez: $(VENV)/dev.stamp
+	@tools/debian-packages qemu-system-x86 bluez dbus busybox-static mosquitto
+	@$(BIN)/python -m pytest -q tests/bluez/on_bluez.py $(ARGS)
 
 test-deps: $(VENV)/dev.stamp
 	@tools/debian-packages mosquitto influxdb chromium postgresql openssl npm

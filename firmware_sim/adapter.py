@@ -1,4 +1,4 @@
-"""An HCI adapter on a socket: the gateway's end of the virtual radio, as it would reach a real one.
+"""An HCI adapter on a socket or below the kernel: the gateway's end of the virtual radio, as it would reach a real one.
 
 Bumble's own `tcp-server` and `unix-server` transports serve one client and go silent at the second: the first one's
 end takes the second one's socket away, half a packet of the first stays in the parser, and nothing tells when the
@@ -10,18 +10,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import struct
 from pathlib import Path
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
 from bumble import core, hci
-from bumble.transport.common import PacketParser
+from bumble.transport import open_transport
+from bumble.transport.common import PacketParser, Transport
 
 from firmware_sim.air import AirController, AirLink
 
 #: What a host's bytes can make Bumble raise; the host is told off by closing its connection.
 _BAD_BYTES: Final = (core.BaseBumbleError, ValueError, LookupError, struct.error, TypeError, AttributeError)
 _CLOSE_S: Final = 5.0
+_EXAMPLE: Final = "write tcp-server:127.0.0.1:PORT, unix-server:PATH or vhci"
 
 
 class RadioFault(Exception):
@@ -48,27 +51,37 @@ class Adapter:
         self.controller = AdapterController(name, link=link)
         self.controller.host = self
         self.radio = ""  # what a client opens, as `tcp-client:127.0.0.1:9000`
-        self._client: _Client | None = None
+        self._client: _Host | None = None
+        self._kernel: Transport | None = None
         self._server: asyncio.Server | None = None
         self._path: Path | None = None
 
     async def listen(self, spec: str) -> None:
-        """Open `tcp-server:HOST:PORT` (port 0: a free one) or `unix-server:PATH`. Raises RadioFault."""
+        """Open `tcp-server:HOST:PORT` (port 0: a free one), `unix-server:PATH` or `vhci`. Raises RadioFault.
+
+        `vhci`: the machine's own Bluetooth gets this adapter (as root, with the module hci_vhci), so BlueZ finds it.
+        """
         kind, _, where = spec.partition(":")
         loop = asyncio.get_running_loop()
         try:
             if kind == "tcp-server":
                 host, _, port = where.rpartition(":")
                 if not host or not port.isdecimal() or int(port) > 0xFFFF:
-                    raise RadioUsageFault(f"radio {spec!r}: write tcp-server:127.0.0.1:PORT")
+                    raise RadioUsageFault(f"radio {spec!r}: {_EXAMPLE}")
                 self._server = await loop.create_server(lambda: _Client(self), host, int(port))
                 self.radio = f"tcp-client:{host}:{self._server.sockets[0].getsockname()[1]}"
             elif kind == "unix-server" and where:
                 self._server = await loop.create_unix_server(lambda: _Client(self), where)
                 self._path = Path(where)
                 self.radio = f"unix-client:{where}"
+            elif spec == "vhci":
+                # The kernel would have no address of its own, and pair by another one than it connected with.
+                self.controller.public_address = hci.Address(secrets.token_bytes(6), hci.Address.PUBLIC_DEVICE_ADDRESS)
+                self._kernel = await open_transport("vhci")
+                self._client = _Kernel(self._kernel, self.controller)
+                self.radio = spec
             else:
-                raise RadioUsageFault(f"radio {spec!r}: write tcp-server:127.0.0.1:PORT or unix-server:PATH")
+                raise RadioUsageFault(f"radio {spec!r}: {_EXAMPLE}")
         except OSError as fault:
             raise RadioFault(
                 f"radio {spec!r} cannot be opened ({fault.strerror or fault}): choose another one"
@@ -76,12 +89,16 @@ class Adapter:
 
     async def close(self) -> None:
         """Hang up, let what was written go out, and stop listening. Repeatable."""
+        kernel, self._kernel = self._kernel, None
+        if kernel is not None:
+            self._client = None
+            await kernel.close()
         server, self._server = self._server, None
         if server is None:
             return
         server.close()
         client = self._client
-        if client is not None:
+        if isinstance(client, _Client):
             client.transport.close()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_CLOSE_S):
@@ -98,7 +115,7 @@ class Adapter:
     def attach(self, client: _Client) -> None:
         """A client has come: it gets the adapter, as after power on; one that was there is cut off."""
         before, self._client = self._client, client
-        if before is not None:
+        if isinstance(before, _Client):
             before.transport.abort()
         self.controller.unplug()
 
@@ -112,6 +129,24 @@ class Adapter:
         """Pass on whether the client reads."""
         if self._client is client:
             self.controller.congested(congested)
+
+
+class _Host(Protocol):
+    """Who has the adapter."""
+
+    def write(self, packet: bytes) -> None:
+        """Send a packet to the host."""
+
+
+class _Kernel:
+    """The kernel as host, through /dev/vhci: it takes each packet at once, and sends nothing that is none."""
+
+    def __init__(self, transport: Transport, controller: AirController) -> None:
+        self._sink = transport.sink
+        transport.source.set_packet_sink(controller)
+
+    def write(self, packet: bytes) -> None:
+        self._sink.on_packet(packet)
 
 
 class _Client(asyncio.Protocol):

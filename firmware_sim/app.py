@@ -23,6 +23,7 @@ from firmware_sim.physiology import MINUTE_S, Source
 from firmware_sim.profile import serial_number
 from firmware_sim.record_log import FileMedium, LogFault, MemoryMedium, RecordLog
 from firmware_sim.recording import Recording, RecordingFault, load_folder
+from firmware_sim.security import ADDRESS_S, BondFault, Security
 from firmware_sim.settings import BandSettings
 from firmware_sim.synthetic import Person, Wearing
 from firmware_sim.wristband import Wristband
@@ -45,7 +46,8 @@ class Bands:
 
     `radio` says where the adapter listens (see `Adapter.listen`); None opens none, for a central that is
     put on `link` directly. `store`: the bands have a memory, each a file in this folder, or (IN_MEMORY) none
-    that outlasts them; `drift_ppm` is that of their clocks. Raises RadioFault and LogFault.
+    that outlasts them, and so with their bonds; `drift_ppm` is that of their clocks; each changes its address after
+    `address_s` seconds. Raises RadioFault, LogFault and BondFault.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Bands:
         speed: float | None = 1.0,
         store: Path | str | None = None,
         drift_ppm: float = 0.0,
+        address_s: float = ADDRESS_S,
     ) -> None:
         self.link = AirLink()
         self.wristbands = [
@@ -66,6 +69,8 @@ class Bands:
                 speed=speed,
                 log=_log(store, serial, source) if store is not None else None,
                 drift_ppm=drift_ppm,
+                security=Security(_bonds(store, serial)),
+                address_s=address_s,
             )
             for serial, source in worn
         ]
@@ -119,6 +124,10 @@ def _log(store: Path | str, serial: str, source: Source) -> RecordLog:
     return RecordLog(medium=medium, now=source.spans()[0][0])
 
 
+def _bonds(store: Path | str | None, serial: str) -> Path | None:
+    return None if store is None or store == IN_MEMORY else Path(store) / f"{serial}.bonds.json"
+
+
 def sources(settings: BandSettings, *, now: float) -> list[Source]:
     """Whose signals the settings ask for: the recordings, then the synthetic people. Raises RecordingFault."""
     found: list[Source] = []
@@ -167,7 +176,7 @@ def run(args: argparse.Namespace) -> int:
         return _refuse(f"{option}: {first['msg'].lower().removeprefix('value error, ')}; see --help", EXIT_USAGE)
     except RadioUsageFault as fault:
         return _refuse(str(fault), EXIT_USAGE)
-    except (RadioFault, RecordingFault, LogFault) as fault:
+    except (RadioFault, RecordingFault, LogFault, BondFault) as fault:
         return _refuse(str(fault), EXIT_FAULT)
     except (KeyboardInterrupt, asyncio.CancelledError):
         pass
@@ -179,7 +188,14 @@ async def _serve(settings: BandSettings, worn: list[Worn]) -> None:
     logging.getLogger("bumble").setLevel(logging.CRITICAL)
     if (task := asyncio.current_task()) is not None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    fleet = Bands(worn, radio=settings.radio, speed=settings.speed, store=settings.store, drift_ppm=settings.drift_ppm)
+    fleet = Bands(
+        worn,
+        radio=settings.radio,
+        speed=settings.speed,
+        store=settings.store,
+        drift_ppm=settings.drift_ppm,
+        address_s=settings.address_seconds,
+    )
     async with fleet as bands:
         _say(radio=bands.radio)
         _say(event="ready", bands=len(worn), minutes=bands.minutes)

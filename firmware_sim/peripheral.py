@@ -15,8 +15,9 @@ from bumble.host import DataPacketQueue, Host
 
 from firmware_sim import profile
 from firmware_sim.air import AirController, AirLink
-from firmware_sim.profile import PERSONAL, STORED, Kind
+from firmware_sim.profile import GUARDED, PERSONAL, STORED, Kind
 from firmware_sim.record_server import RecordServer
+from firmware_sim.security import ADDRESS_S, Security, guard, serial_value
 
 ADVERTISING_MS: Final = 100.0
 #: Packets that may be on their way before a sender must wait; the controller itself holds 64.
@@ -41,6 +42,8 @@ class Peripheral:
     even connect to another one in time. So a hurried band asks the central something small after each 32
     notifications, and goes on when the answer has come: ATT answers in order, so by then all of them were taken.
     `memory`: of a band that stores its records; without it there are no such characteristics.
+    `security`: its identity and bonds. What tells of a person needs an encrypted link. The address on the air is a
+    resolvable private one, another one after each `address_s` seconds.
     Use as an async context manager: it advertises inside, and is off the air after.
     """
 
@@ -53,13 +56,20 @@ class Peripheral:
         hurried: bool = False,
         memory: RecordServer | None = None,
         advertising_ms: float = ADVERTISING_MS,
+        security: Security | None = None,
+        address_s: float = ADDRESS_S,
     ) -> None:
         self._link = link
+        self.security = security = security or Security()
+        self._address_s = address_s
         self._controller = AirController("band", link=link)
         self._device = Device(
             config=DeviceConfiguration(
                 name="Wijkpols",
-                address=hci.Address.generate_static_address(),  # not made from the serial: the street must not learn it
+                address=security.identity,
+                irk=security.irk,
+                le_privacy_enabled=True,
+                le_rpa_timeout=0,  # it is changed here: Bumble would not while it advertises
                 advertising_interval_min=advertising_ms,
                 advertising_interval_max=advertising_ms,
                 advertising_data=profile.advertising_data(),
@@ -68,7 +78,15 @@ class Peripheral:
         )
         self._memory = memory
         self._characteristics = self._all_characteristics(read)
-        self._device.add_services(_services(self._characteristics, self._stored_records(), serial))
+        self._device.keystore = security
+        self._device.pairing_config_factory = security.pairing
+        stored = self._stored_records()
+        number: Characteristic[bytes] = Characteristic(
+            profile.SERIAL_NUMBER, _READ, Characteristic.READABLE, serial_value(serial, security)
+        )
+        self._device.add_services(_services(self._characteristics, stored, number))
+        personal = [value for kind, value in self._characteristics.items() if kind in GUARDED]
+        guard(self._device.gatt_server, [*personal, *stored])
         self._handles = {kind: c.handle for kind, c in self._characteristics.items()}
         self._connection: Connection | None = None
         self._subscribed: frozenset[int] = frozenset()  # value handles
@@ -78,6 +96,9 @@ class Peripheral:
         self._unfollowed = 0  # notifications since the central last answered
         self._off = False
         self._restart: asyncio.Task[None] | None = None
+        self._rotation: asyncio.Task[None] | None = None
+        self._hanging_up: asyncio.Task[None] | None = None
+        self._advertising = asyncio.Lock()  # who starts or stops it
 
     async def __aenter__(self) -> Peripheral:
         self._device.on(Device.EVENT_CONNECTION, self._on_connection)
@@ -85,7 +106,8 @@ class Peripheral:
         await self._device.power_on()
         self._queue = cast("DataPacketQueue", self._device.host.le_acl_packet_queue)  # made by power_on
         self._queue.on("flow", self._flow.set)
-        await self._device.start_advertising()
+        await self._advertise()
+        self._rotation = asyncio.create_task(self._change_addresses(), name="change the address")
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -156,6 +178,8 @@ class Peripheral:
             await self._sent(below=1)
             await self._followed()
         self._off = True
+        if self._rotation is not None:
+            self._rotation.cancel()
         if self._restart is not None:
             await self._restart
         if self._connection is not None:
@@ -164,6 +188,23 @@ class Peripheral:
         await self._device.stop_advertising()
         await self._device.power_off()
         self._link.remove_controller(self._controller)
+
+    async def hold_button(self) -> None:
+        """The wearer holds the button: open to a new gateway, under an address that none has heard yet."""
+        self.security.hold_button()
+        await self.change_address()
+
+    async def change_address(self) -> None:
+        """Take a new resolvable private address, also during a connection, which goes on."""
+        async with self._advertising:
+            advertised = self._device.is_advertising
+            if advertised:
+                await self._device.stop_advertising()
+            address = hci.Address.generate_private_address(self.security.irk)
+            await self._device.send_sync_command(hci.HCI_LE_Set_Random_Address_Command(random_address=address))
+            self._device.random_address = address
+        if advertised:
+            await self._advertise()
 
     def drop_link(self) -> None:
         """Play the loss of the link: both ends see a supervision timeout."""
@@ -203,7 +244,12 @@ class Peripheral:
         if self._memory is not None:
             self._memory.linked()
         connection.on(Connection.EVENT_DISCONNECTION, lambda _reason: self._on_disconnection())
+        connection.on(Connection.EVENT_PAIRING, lambda _keys: self._on_pairing(connection))
         self._changed.set()
+
+    def _on_pairing(self, connection: Connection) -> None:
+        if not connection.sc:  # what could be listened in on is as good as open
+            self._hanging_up = asyncio.get_running_loop().create_task(connection.disconnect(), name="hang up")
 
     def _on_disconnection(self) -> None:
         self._connection = None
@@ -211,9 +257,17 @@ class Peripheral:
         self._flow.set()
         self._changed.set()
         if not self._off:
-            self._restart = asyncio.get_running_loop().create_task(
-                self._device.start_advertising(), name="advertise again"
-            )
+            self._restart = asyncio.get_running_loop().create_task(self._advertise(), name="advertise again")
+
+    async def _advertise(self) -> None:
+        async with self._advertising:
+            if not (self._off or self._device.is_advertising or self._connection is not None):
+                await self._device.start_advertising()
+
+    async def _change_addresses(self) -> None:
+        while True:
+            await asyncio.sleep(self._address_s)
+            await self.change_address()
 
     def _on_subscription(self, _bearer: Any, characteristic: Characteristic[Any], notify: bool, indicate: bool) -> None:
         wanted = indicate if characteristic.properties & _INDICATE else notify
@@ -277,7 +331,9 @@ def _not_to_be_read(_kind: Kind) -> bytes:
 
 
 def _services(
-    characteristics: dict[Kind, Characteristic[bytes]], stored: list[Characteristic[bytes]], serial: str
+    characteristics: dict[Kind, Characteristic[bytes]],
+    stored: list[Characteristic[bytes]],
+    serial: Characteristic[bytes],
 ) -> list[Service]:
     def fixed(uuid: str, text: str) -> Characteristic[bytes]:
         return Characteristic(uuid, _READ, Characteristic.READABLE, text.encode())
@@ -294,7 +350,7 @@ def _services(
             [
                 fixed(profile.MANUFACTURER_NAME, "Wijkpols"),
                 fixed(profile.MODEL_NUMBER, "Simulated wristband"),
-                fixed(profile.SERIAL_NUMBER, serial),
+                serial,
                 fixed(profile.FIRMWARE_REVISION, _FIRMWARE),
             ],
         ),

@@ -56,6 +56,8 @@ class Kind(Enum):
 STORED: Final = frozenset({Kind.RECORD, Kind.RACP})
 #: What needs the wearer's consent; the clock, the battery and a control point say nothing of a person.
 PERSONAL: Final = frozenset(Kind) - {Kind.CURRENT_TIME, Kind.BATTERY, Kind.RACP}
+#: What needs an encrypted link: all but the battery, since a clock that is off can be followed through the town.
+GUARDED: Final = frozenset(Kind) - {Kind.BATTERY}
 
 #: Why somebody feels as they say; a self-report carries the place in this list, from 1, or 0 for none.
 REASONS: Final = (

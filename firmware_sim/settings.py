@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from firmware_sim.physiology import MINUTE_S
+from firmware_sim.security import ADDRESS_S
 
 
 def _moment(value: Any) -> Any:
@@ -35,7 +36,9 @@ class BandSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="WIJKPOLS_BANDS_", frozen=True, env_ignore_empty=True)
 
-    radio: str = Field("tcp-server:127.0.0.1:0", description="tcp-server:HOST:PORT (0: a free one) or unix-server:PATH")
+    radio: str = Field(
+        "tcp-server:127.0.0.1:0", description="tcp-server:HOST:PORT (0: a free one), unix-server:PATH or vhci"
+    )
     replay: Path | None = Field(None, description="folder of recordings (.npz), one band each")
     start: Annotated[Annotated[int, Field(gt=0, lt=0xF000_0000)] | None, BeforeValidator(_moment)] = Field(
         None,
@@ -57,4 +60,7 @@ class BandSettings(BaseSettings):
         description="the bands have a memory: folder of their files, or 'memory' for none that lasts",
     )
     drift_ppm: float = Field(0.0, ge=-1000, le=1000, description="drift of the clocks of bands with a memory")
+    address_seconds: float = Field(
+        ADDRESS_S, gt=0, description="seconds of the world after which a band changes its address"
+    )
     exit_when_done: bool = Field(False, description="end when every band has played to its end")

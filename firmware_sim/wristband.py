@@ -31,6 +31,7 @@ from firmware_sim.record import HEART, MOTION, RECORD_S, SKIN
 from firmware_sim.record_log import RecordLog
 from firmware_sim.record_server import RecordServer
 from firmware_sim.recorder import Recorder
+from firmware_sim.security import ADDRESS_S, Security
 
 #: A band waits so long for another subscription before it begins; in a hurry longer, for each second lost then is many
 #: of its own, and its central may be busy with other bands.
@@ -58,6 +59,7 @@ class Wristband:
     `speed`: seconds of the band's clock per second of the world; None for as fast as the link takes it.
     `log`: the memory of a band that stores its records. `drift_ppm`: of its clock; above 0 it runs fast. `charge`: of
     its battery at the start, percent; where that is little its sensors stop one after the other.
+    `security` and `address_s`: see Peripheral.
     """
 
     def __init__(
@@ -71,6 +73,8 @@ class Wristband:
         drift_ppm: float = 0.0,
         advertising_ms: float = ADVERTISING_MS,
         charge: float = 100.0,
+        security: Security | None = None,
+        address_s: float = ADDRESS_S,
     ) -> None:
         if speed is not None and speed <= 0:
             raise ValueError("a band's speed is above 0, or None")
@@ -103,6 +107,8 @@ class Wristband:
             hurried=hurried,
             memory=self._server,
             advertising_ms=advertising_ms,
+            security=security,
+            address_s=address_s,
         )
         self._set_at: int | None = None  # when the clock was set, until `_play` has seen it
         self.frames_sent = 0

@@ -16,7 +16,9 @@ from typing import Final
 
 from contracts import wire
 from contracts.broker_url import BrokerAddress
+from contracts.consent import band_token
 from contracts.ports import Fault, SystemClock, UsageFault
+from gateway.bonds import ORDER_S, BondBook, Order
 from gateway.link import RadioAddress, RadioLost
 from gateway.metrics import Metrics
 from gateway.reader import Reader
@@ -33,13 +35,19 @@ _log = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `wijkpols gateway`."""
-    commands = parser.add_subparsers(dest="gateway_command", required=True, metavar="run|status")
+    commands = parser.add_subparsers(dest="gateway_command", required=True, metavar="run|pair|unpair|status")
     run_parser = commands.add_parser("run", help="read bands and publish their minutes")
     run_parser.add_argument("--district", metavar="CODE", help="CBS code of where this gateway hangs")
     run_parser.add_argument("--radio", metavar="URL", help="bluez:hci0,bluez:hci1=3 or bumble:tcp-client:HOST:PORT")
-    run_parser.add_argument("--outbox", metavar="DIR", type=Path, help="folder for what is not yet acknowledged")
     run_parser.add_argument("--slots", metavar="N", type=int, help="bands read at once on each radio")
-    run_parser.add_argument("--band-key-file", metavar="FILE", type=Path, help="file with the key, hexadecimal")
+    run_parser.add_argument("--pairing", metavar="WHOM", help="enrolled (all with consent) or ordered (named by pair)")
+    pair_parser = commands.add_parser("pair", help="let the running gateway bond with a band, at first or again")
+    unpair_parser = commands.add_parser("unpair", help="let the running gateway forget a band and its bond")
+    for command in (pair_parser, unpair_parser):
+        command.add_argument("--band", metavar="SERIAL", required=True, help="as it is printed on the band, WP-000001")
+    for command in (run_parser, pair_parser, unpair_parser):
+        command.add_argument("--outbox", metavar="DIR", type=Path, help="folder for bonds and what is not acknowledged")
+        command.add_argument("--band-key-file", metavar="FILE", type=Path, help="file with the key, hexadecimal")
     run_parser.add_argument("--verbose", action="store_true", help="log more")
     status_parser = commands.add_parser("status", help="what a gateway last said of itself")
     status_parser.add_argument("--json", action="store_true", help="the message itself; exit 3 when it is offline")
@@ -54,6 +62,8 @@ def run(args: argparse.Namespace) -> int:
     if args.gateway_command == "status":
         settings = load(broker_url=args.broker_url, gateway_name=args.name)
         return _status(settings, as_json=args.json)
+    if args.gateway_command in set(Order):
+        return _order(Order(args.gateway_command), args)
     settings = load(
         broker_url=args.broker_url,
         gateway_name=args.name,
@@ -61,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
         gateway_radio=args.radio,
         gateway_outbox=args.outbox,
         gateway_slots=args.slots,
+        gateway_pairing=args.pairing,
         gateway_metrics_port=args.metrics_port,
         band_key=_key_of(args.band_key_file),
     )
@@ -73,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
         stream=sys.stderr,
     )
     # Bumble and bleak log the bytes that they receive, and those are a person's.
-    for name in ("bumble", "bleak"):
+    for name in ("bumble", "bleak", "bleak_retry_connector"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     logging.getLogger("gateway.publisher.paho").setLevel(logging.ERROR)
     asyncio.run(read_bands(settings, broker=broker, radios=radios))
@@ -107,6 +118,8 @@ async def read_bands(settings: GatewaySettings, *, broker: BrokerAddress, radios
         uplink=uplink,
         clock=clock,
         revisit_s=settings.gateway_revisit_s,
+        book=BondBook(settings.gateway_outbox),
+        pairing=settings.gateway_pairing,
     )
 
     def stop() -> None:
@@ -125,6 +138,20 @@ async def read_bands(settings: GatewaySettings, *, broker: BrokerAddress, radios
             raise Fault(f"{fault}: check --radio, or start the radio first") from None
         if not await asyncio.to_thread(uplink.drain, DRAIN_S_MAX):
             _log.warning("not all is acknowledged; the outbox keeps the rest for the next start")
+
+
+def _order(order: Order, args: argparse.Namespace) -> int:
+    settings = load(gateway_outbox=args.outbox, band_key=_key_of(args.band_key_file))
+    settings.needs("band_key")
+    BondBook(settings.gateway_outbox).leave(order, band_token(settings.key, args.band))
+    if order is Order.PAIR:
+        sys.stdout.write(
+            f"Hold the band's button for five seconds, near this gateway and within {ORDER_S / 60:.0f} minutes.\n"
+            "Its bond is made anew; none but the same band is accepted. The gateway's log says when it is bonded.\n"
+        )
+    else:
+        sys.stdout.write("The gateway forgets this band. To read it again, hold its button near a gateway.\n")
+    return 0
 
 
 def _key_of(file: Path | None) -> str | None:

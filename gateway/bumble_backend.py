@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Literal, Self, TypeVar
 
@@ -18,14 +19,17 @@ from bleak.backends.characteristic import BleakGATTCharacteristic
 from bleak.backends.client import BaseBleakClient, NotifyCallback
 from bleak.backends.descriptor import BleakGATTDescriptor
 from bleak.backends.device import BLEDevice
-from bleak.backends.scanner import AdvertisementData, AdvertisementDataCallback, BaseBleakScanner
+from bleak.backends.scanner import AdvertisementDataCallback, BaseBleakScanner
 from bleak.backends.service import BleakGATTService, BleakGATTServiceCollection
 from bleak.exc import BleakDeviceNotFoundError, BleakError, BleakGATTProtocolError
-from bleak.uuids import normalize_uuid_str
 from bumble import att, core, hci
 from bumble.device import Advertisement, Connection, Device, DeviceConfiguration, Peer
 from bumble.transport import open_transport
 from bumble.transport.common import Transport
+
+from gateway.bonds import BondBook, BondRefused, Paired
+from gateway.bumble_data import advertisement_data, uuid_text
+from gateway.bumble_keys import BumbleKeys, Resolver, pairing
 
 AD = core.AdvertisingData
 T = TypeVar("T")
@@ -39,10 +43,16 @@ COMMAND_S_MAX: Final = 5.0
 class BumbleAdapter:
     """Stands for an adapter: one HCI transport and the Bumble host on it, shared by scanner and clients."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, book: BondBook) -> None:
         self._transport = transport
-        config = DeviceConfiguration(name="gateway", address=hci.Address.generate_static_address())
+        self._book = book
+        self._keys = BumbleKeys(book)
+        self._resolver = Resolver()
+        address, irk = book.own(hci.Address.generate_static_address().to_string(False), secrets.token_hex(16))
+        config = DeviceConfiguration(name="gateway", address=hci.Address(address), irk=bytes.fromhex(irk))
         self.device = Device.from_config_with_hci(config, transport.source, transport.sink)
+        self.device.keystore = self._keys
+        self.device.pairing_config_factory = pairing
         self.lost = asyncio.Event()
         self.addresses: dict[str, hci.Address] = {}
         self.clients: set[BleakClientBumble] = set()
@@ -50,9 +60,9 @@ class BumbleAdapter:
         transport.source.terminated.add_done_callback(self._transport_ended)
 
     @classmethod
-    async def open(cls, transport_name: str) -> Self:
+    async def open(cls, transport_name: str, book: BondBook) -> Self:
         """Open `tcp-client:HOST:PORT` or any other Bumble transport. Raises OSError or BleakError."""
-        adapter = cls(await open_transport(transport_name))
+        adapter = cls(await open_transport(transport_name), book)
         try:
             async with asyncio.timeout(COMMAND_S_MAX):
                 await adapter.run(adapter.device.power_on())
@@ -105,13 +115,62 @@ class BumbleAdapter:
                     raise BleakDeviceNotFoundError(address.to_string(False), "the device did not answer") from None
                 raise
 
+    # -- bonds --------------------------------------------------------------------------------------------------------
+
+    def identity(self, address: hci.Address) -> str | None:
+        """Whose address this is; None when it is nobody's that we are bonded with."""
+        return self._resolver.identity(address, self.device.address_resolver)
+
+    async def secure(self, connection: Connection) -> str | None:
+        """Encrypt by the bond with this peer, and return its identity; None when there is none. Raises BondRefused."""
+        name = str(connection.peer_address)
+        if await self._keys.get(name) is None:
+            return None
+        try:
+            await self.run(connection.encrypt())
+        except BleakError as fault:
+            if isinstance(fault.__cause__, hci.HCI_Error):
+                raise BondRefused from None
+            raise
+        return name
+
+    async def pair(self, device: BLEDevice) -> Paired:
+        """Bond with a connected peer; the keys are not kept yet. Raises BleakError."""
+        client = self._client(device)
+        await client.pair()
+        identity = client.peer()
+        keys = self._keys.take(identity)
+        if keys is None:
+            raise BleakError("the pairing gave no bond of Secure Connections")
+        return Paired(identity, keys)
+
+    async def secured(self, device: BLEDevice) -> str | None:
+        """The identity of a connected peer, if its link is encrypted by a bond."""
+        return self._client(device).identity
+
+    async def forget(self, _identity: str) -> None:
+        """The keys are the book's."""
+        await self.bonds_changed()
+
+    def _client(self, device: BLEDevice) -> BleakClientBumble:
+        for client in self.clients:
+            if client.address == device.address:
+                return client
+        raise BleakError("not connected")
+
+    async def bonds_changed(self) -> None:
+        """Other bands are known now."""
+        await self.run(self.device.refresh_resolving_list())
+        self._resolver.clear()
+
     async def _cancel_connect(self, address: hci.Address) -> None:
         """Or the controller goes on trying, and refuses the next one."""
         with contextlib.suppress(BleakError, TimeoutError):
             async with asyncio.timeout(COMMAND_S_MAX):
                 await self.run(self.device.send_sync_command(hci.HCI_LE_Create_Connection_Cancel_Command()))
         for connection in list(self.device.connections.values()):  # it may have been made just then
-            if connection.peer_address == address and not any(client.owns(connection) for client in self.clients):
+            peers = (connection.peer_address, connection.peer_resolvable_address)
+            if address in peers and not any(client.owns(connection) for client in self.clients):
                 with contextlib.suppress(BleakError):
                     await self.run(connection.disconnect())
 
@@ -155,12 +214,12 @@ class BleakScannerBumble(BaseBleakScanner):
 
     def _heard(self, advertisement: Advertisement) -> None:
         try:
-            data = _advertisement_data(advertisement)
+            data = advertisement_data(advertisement)
         except (ValueError, core.BaseBumbleError):  # whoever sends nonsense is not for us
             return
         if not self.is_allowed_uuid(data.service_uuids):
             return
-        address = advertisement.address.to_string(False)
+        address = self._radio.identity(advertisement.address) or advertisement.address.to_string(False)
         self._radio.addresses[address] = advertisement.address
         device = self.create_or_update_device(address, address, data.local_name, None, data)
         self.call_detection_callbacks(device, data)
@@ -182,6 +241,7 @@ class BleakClientBumble(BaseBleakClient):
         self._radio = radio
         self._connection: Connection | None = None
         self._listeners: dict[int, Callable[[bytes], None]] = {}
+        self.identity: str | None = None  # of the bond that the link is encrypted by
 
     @property
     def name(self) -> str:
@@ -203,7 +263,7 @@ class BleakClientBumble(BaseBleakClient):
         return self._connection is connection
 
     async def connect(self, pair: bool, **_others: Any) -> None:
-        """Connect, ask for an MTU of 247 and discover the services."""
+        """Connect, encrypt if there is a bond, ask for an MTU of 247 and discover the services. Raises BondRefused."""
         address = self._radio.addresses.get(self.address) or hci.Address(self.address)
         connection = await self._radio.connect(address, self._timeout)
         self._connection = connection
@@ -213,6 +273,7 @@ class BleakClientBumble(BaseBleakClient):
             self.link_ended()
             raise BleakError("the link is lost")
         try:
+            self.identity = await self._radio.secure(connection)
             peer = Peer(connection)
             with contextlib.suppress(BleakGATTProtocolError):  # a peer may keep the 23 bytes of the default
                 await self._radio.run(peer.request_mtu(MTU))
@@ -238,10 +299,12 @@ class BleakClientBumble(BaseBleakClient):
         await self._radio.run(self._linked().pair())
 
     async def unpair(self) -> None:
-        """Forget the bond."""
-        keystore = self._radio.device.keystore
-        if keystore is not None:
-            await self._radio.run(keystore.delete(str(self._linked().peer_address)))
+        """Bonds are the book's: see BondBook."""
+        raise NotImplementedError
+
+    def peer(self) -> str:
+        """The peer's address; after pairing, its identity."""
+        return str(self._linked().peer_address)
 
     async def read_gatt_char(
         self, characteristic: BleakGATTCharacteristic, *, use_cached: bool = False, **_others: Any
@@ -308,14 +371,14 @@ class BleakClientBumble(BaseBleakClient):
         found = BleakGATTServiceCollection()
         await peer.discover_services()
         for service in peer.services:
-            known = BleakGATTService(service, service.handle, _uuid(service.uuid))
+            known = BleakGATTService(service, service.handle, uuid_text(service.uuid))
             found.add_service(known)
             for characteristic in await service.discover_characteristics():
                 properties = list(gatt_char_props_to_strs(int(characteristic.properties)))
                 value = BleakGATTCharacteristic(
                     characteristic,
                     characteristic.handle,
-                    _uuid(characteristic.uuid),
+                    uuid_text(characteristic.uuid),
                     properties,
                     lambda: self.mtu_size - 3,
                     known,
@@ -323,30 +386,6 @@ class BleakClientBumble(BaseBleakClient):
                 found.add_characteristic(value)
                 for descriptor in await characteristic.discover_descriptors():
                     found.add_descriptor(
-                        BleakGATTDescriptor(descriptor, descriptor.handle, _uuid(descriptor.type), value)
+                        BleakGATTDescriptor(descriptor, descriptor.handle, uuid_text(descriptor.type), value)
                     )
         return found
-
-
-def _uuid(uuid: core.UUID) -> str:
-    return normalize_uuid_str(uuid.to_hex_str("-"))
-
-
-def _advertisement_data(advertisement: Advertisement) -> AdvertisementData:
-    data = advertisement.data
-    groups = [
-        *data.get_all(AD.Type.COMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS),
-        *data.get_all(AD.Type.INCOMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS),
-        *data.get_all(AD.Type.COMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS),
-        *data.get_all(AD.Type.INCOMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS),
-    ]
-    name = data.get(AD.Type.COMPLETE_LOCAL_NAME) or data.get(AD.Type.SHORTENED_LOCAL_NAME)
-    return AdvertisementData(
-        local_name=name,
-        manufacturer_data=dict(data.get_all(AD.Type.MANUFACTURER_SPECIFIC_DATA)),
-        service_data={_uuid(uuid): value for uuid, value in data.get_all(AD.Type.SERVICE_DATA_16_BIT_UUID)},
-        service_uuids=[_uuid(uuid) for group in groups for uuid in group],
-        tx_power=data.get(AD.Type.TX_POWER_LEVEL),
-        rssi=advertisement.rssi,
-        platform_data=(advertisement,),
-    )

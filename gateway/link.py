@@ -12,18 +12,24 @@ from bleak import BleakClient, BleakScanner
 from bleak.backends.characteristic import BleakGATTCharacteristic
 from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementData
-from bleak.exc import BleakError
+from bleak.exc import BleakError, BleakGATTProtocolError
+from bleak_retry_connector import establish_connection
 
 from contracts.ports import UsageFault
+from gateway.bonds import BondBook, Paired
 from gateway.profile import ADVERTISED
 
 if TYPE_CHECKING:
+    from gateway.bluez_bonds import BluezBonds
     from gateway.bumble_backend import BumbleAdapter
 
 T = TypeVar("T")
 CONNECT_S_MAX: Final = 20.0
 #: One read or subscription.
 ANSWER_S_MAX: Final = 10.0
+PAIR_S_MAX: Final = 20.0
+#: At BlueZ, which fails now and then for reasons of its own; bleak-retry-connector knows which.
+ATTEMPTS: Final = 2
 #: The scan is begun anew this often: an adapter that fell silent is found out, and the tables of the addresses that
 #: went by (bands change theirs) do not grow without end.
 SCAN_S_MAX: Final = 300.0
@@ -33,6 +39,10 @@ _EXAMPLE: Final = "use bluez, bluez:hci1, bumble:tcp-client:127.0.0.1:PORT or bu
 
 class LinkLost(Exception):
     """A band does not answer (any more); the text says why."""
+
+
+class Refused(LinkLost):
+    """A band answers that it does not do this, or not on this link."""
 
 
 class RadioLost(Exception):
@@ -73,7 +83,7 @@ class RadioAddress(NamedTuple):
 
 
 class Sighting(NamedTuple):
-    """A band that was heard. `address` may change at any time; it is never an identity."""
+    """A band that was heard. `address` is its identity address if we are bonded, else one that changes."""
 
     address: str
     device: BLEDevice
@@ -82,9 +92,11 @@ class Sighting(NamedTuple):
 class Link:
     """One radio. A context manager; entering opens it or raises RadioLost."""
 
-    def __init__(self, *, radio: RadioAddress) -> None:
+    def __init__(self, *, radio: RadioAddress, book: BondBook) -> None:
         self._radio = radio
+        self._book = book
         self._adapter: BumbleAdapter | None = None
+        self._bluez: BluezBonds | None = None
         self._connecting = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
@@ -94,9 +106,16 @@ class Link:
             except ImportError:
                 raise UsageFault("the bumble radio is not installed: run pip install 'wijkpols[band]'") from None
             try:
-                self._adapter = await BumbleAdapter.open(self._radio.target)
+                self._adapter = await BumbleAdapter.open(self._radio.target, self._book)
             except (OSError, BleakError) as fault:
                 raise RadioLost(f"the radio {self._radio} cannot be opened ({fault})") from None
+            return self
+        from gateway.bluez_bonds import BluezBonds  # D-Bus is there on Linux alone
+
+        try:
+            self._bluez = await BluezBonds.open(self._radio.target)
+        except (OSError, BleakError) as fault:
+            raise RadioLost(f"the radio {self._radio} cannot be opened ({fault}): does BlueZ run?") from None
         return self
 
     async def __aexit__(
@@ -104,6 +123,15 @@ class Link:
     ) -> None:
         if self._adapter is not None:
             await self._adapter.close()
+        if self._bluez is not None:
+            self._bluez.close()
+
+    @property
+    def _bonds(self) -> BumbleAdapter | BluezBonds:
+        bonds = self._adapter or self._bluez
+        if bonds is None:
+            raise RuntimeError("the radio is not open")
+        return bonds
 
     async def scan(self, seen: Callable[[Sighting], None]) -> None:
         """Call `seen` for each advertisement of a band, until cancelled. Raises RadioLost."""
@@ -118,20 +146,35 @@ class Link:
             except (BleakError, OSError, EOFError) as fault:
                 raise RadioLost(f"the radio {self._radio} is lost ({fault})") from None
 
+    async def forget(self, identity: str) -> None:
+        """Drop the keys of a bond, in the book and in the stack. Raises LinkLost."""
+        self._book.drop_keys(identity)
+        await _answer(self._bonds.forget(identity), ANSWER_S_MAX)
+
     @asynccontextmanager
     async def connected(self, sighting: Sighting) -> AsyncIterator[Peripheral]:
-        """A connection to a band, closed at the end. Raises LinkLost."""
+        """A connection to a band, closed at the end; encrypted if we are bonded. Raises LinkLost and BondRefused."""
         closed = asyncio.Event()
-        client = BleakClient(
-            sighting.device, lambda _client: closed.set(), timeout=CONNECT_S_MAX, **self._client_options()
-        )
+        client: BleakClient | None = None
         try:
             async with self._connecting:  # an adapter makes one connection at a time; the wait for it is nobody's fault
-                await _answer(client.connect(), CONNECT_S_MAX + ANSWER_S_MAX)
-            yield Peripheral(client, closed)
+                client = await _answer(
+                    establish_connection(
+                        BleakClient,
+                        sighting.device,
+                        "a band",
+                        lambda _client: closed.set(),
+                        max_attempts=1 if self._bluez is None else ATTEMPTS,
+                        timeout=CONNECT_S_MAX,
+                        **self._client_options(),
+                    ),
+                    (CONNECT_S_MAX + ANSWER_S_MAX) * (1 if self._bluez is None else ATTEMPTS),
+                )
+            yield Peripheral(client, closed, self._bonds, sighting.device)
         finally:
-            # However a connection ends, the slot of the adapter must be free again.
-            await asyncio.shield(_close(client))
+            if client is not None:
+                # However a connection ends, the slot of the adapter must be free again.
+                await asyncio.shield(_close(client))
 
     @property
     def lost(self) -> bool:
@@ -166,9 +209,13 @@ class Link:
 class Peripheral:
     """A connected band. `closed` is set when the link is gone."""
 
-    def __init__(self, client: BleakClient, closed: asyncio.Event) -> None:
+    def __init__(
+        self, client: BleakClient, closed: asyncio.Event, bonds: BumbleAdapter | BluezBonds, device: BLEDevice
+    ) -> None:
         self._client = client
         self.closed = closed
+        self._bonds = bonds
+        self._device = device
         self._characteristics: dict[str, BleakGATTCharacteristic] = {}
         for service in client.services:
             for characteristic in service.characteristics:
@@ -197,6 +244,22 @@ class Peripheral:
 
         await _answer(self._client.start_notify(self._characteristics[uuid], notified), ANSWER_S_MAX)
 
+    async def secured(self) -> str | None:
+        """The identity of the bond that the link is encrypted by; None without one. Raises LinkLost."""
+        return await _answer(self._bonds.secured(self._device), ANSWER_S_MAX)
+
+    async def pair(self) -> Paired:
+        """Bond; nothing is kept in the book yet. Raises LinkLost."""
+        return await _answer(self._bonds.pair(self._device), PAIR_S_MAX)
+
+    async def forget(self, identity: str) -> None:
+        """Take a bond out of the stack. Raises LinkLost."""
+        await _answer(self._bonds.forget(identity), ANSWER_S_MAX)
+
+    async def bonds_changed(self) -> None:
+        """Tell the stack that the book has another bond. Raises LinkLost."""
+        await _answer(self._bonds.bonds_changed(), ANSWER_S_MAX)
+
 
 async def _answer(work: Awaitable[T], timeout_s: float) -> T:
     try:
@@ -204,6 +267,8 @@ async def _answer(work: Awaitable[T], timeout_s: float) -> T:
             return await work
     except TimeoutError:
         raise LinkLost("the band does not answer") from None
+    except BleakGATTProtocolError as fault:
+        raise Refused(str(fault)) from None
     except (BleakError, OSError, EOFError) as fault:
         raise LinkLost(str(fault)) from None
 

@@ -33,3 +33,5 @@ LOG: Final = _wijkpols(0x0007)
 RECORD_CONTENTS: Final = _wijkpols(0x0008)
 RACP: Final = _sig(0x2A52)
 MEMORY: Final = (RECORD, LOG, RECORD_CONTENTS, RACP, CURRENT_TIME)
+#: What only a Wijkpols band has.
+OWN: Final = (BEAT_TIMING, EDA, MOTION, SELF_REPORT, RECORD, LOG, RECORD_CONTENTS)

@@ -8,9 +8,11 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Final
 
 from contracts.ports import Clock
+from gateway.bonds import LOST, BondBook, BondRefused, Order, Pairing
 from gateway.desk import MinuteDesk
 from gateway.drain import BandFaulty
 from gateway.link import Link, LinkLost, RadioAddress, RadioLost, Sighting
+from gateway.recognition import Recognition
 from gateway.rotation import BANDS_MAX, REVISIT_S, Ended, Rotation, Turn
 from gateway.session import Session
 from gateway.uplink import Uplink
@@ -36,15 +38,26 @@ class Reader:
         uplink: Uplink,
         clock: Clock,
         revisit_s: float = REVISIT_S,
+        book: BondBook | None = None,
+        pairing: Pairing = Pairing.ENROLLED,
     ) -> None:
-        self._key = key
+        self._book = book if book is not None else BondBook()
+        self._recognition = Recognition(
+            book=self._book,
+            key=key,
+            pairing=pairing,
+            clock=clock,
+            covered=lambda token: uplink.cover(token) is not None,
+            note=lambda reason: uplink.note_frames({reason: 1}),
+        )
         self._uplink = uplink
         self._clock = clock
         self._desk = MinuteDesk(uplink=uplink, clock=clock)
         self._rotation = Rotation(slots={str(radio): radio.slots or slots for radio in radios}, revisit_s=revisit_s)
-        self._stations = [_Station(radio, self._rotation, self._serve, self._unread_s) for radio in radios]
+        self._stations = [_Station(radio, self._book, self._rotation, self._serve, self._unread_s) for radio in radios]
         self._sessions: set[Session] = set()
         self._noted_s = float("-inf")
+        self._withdrawn: set[str] = set()  # tokens whose bond is to go
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -56,8 +69,11 @@ class Reader:
         self._desk.consent_changed(token)
         for session in self._sessions:
             session.check_consent()
+        if self._uplink.withdrawn(token):
+            self._withdrawn.add(token)
         if self._uplink.cover(token) is not None:
-            self._rotation.consent_came()
+            self._withdrawn.discard(token)
+            self._rotation.may_try_again()
 
     async def run(self) -> None:
         """Read until stopped. A radio that is lost is opened again; one that was never there raises RadioLost."""
@@ -68,6 +84,7 @@ class Reader:
                     tasks.create_task(station.run(self._stopping), name="radio")
                 while not self._stopping.is_set():
                     await _pause(self._stopping, TICK_S)
+                    await self._keep_bonds()
                     self._desk.sweep(_now())
                     self._uplink.note_bands(self._rotation.counts(_now()))
                     if _now() >= self._noted_s + TURNS_EVERY_S:
@@ -79,6 +96,27 @@ class Reader:
         self._uplink.note_bands(None)
         if lost:
             raise lost[0]
+
+    async def _keep_bonds(self) -> None:
+        """Do what a person ordered, and take out the bonds of bands whose wearers withdrew."""
+        for order, token in self._book.take_orders(self._clock.now()):
+            await self._unbond(token, keep=order is Order.PAIR)
+            self._rotation.may_try_again()
+        while self._withdrawn:
+            await self._unbond(self._withdrawn.pop(), keep=False)
+
+    async def _unbond(self, token: str, *, keep: bool) -> None:
+        """`keep` who it was, so that none but the same band takes its place."""
+        bond = self._book.of_token(token)
+        if bond is None:
+            return
+        for link in [station.link for station in self._stations if station.link is not None]:
+            try:
+                await link.forget(bond.identity)
+            except LinkLost as fault:
+                _log.error("a bond could not be taken out of a radio's stack: %s", fault)
+        if not keep:
+            self._book.remove(token)
 
     def _unread_s(self, key: str) -> float:
         """For how long a band waits by what the outbox remembers; 0 when that is not known."""
@@ -93,13 +131,21 @@ class Reader:
             async with link.connected(sighting) as band:
                 turn = Turn(self._rotation, sighting.address)
                 session = Session(
-                    band=band, key=self._key, uplink=self._uplink, desk=self._desk, clock=self._clock, turn=turn
+                    band=band,
+                    recognition=self._recognition,
+                    uplink=self._uplink,
+                    desk=self._desk,
+                    clock=self._clock,
+                    turn=turn,
                 )
                 self._sessions.add(session)
                 how = await session.run()
         except BandFaulty as fault:
             how = Ended.FAULTY
             _log.debug("a band is given up: %s", fault)
+        except BondRefused:
+            how = Ended.BOND_LOST
+            self._uplink.note_frames({LOST: 1})
         except LinkLost as fault:
             _log.debug("a band was lost: %s", fault)
         except Exception as fault:  # noqa: BLE001 (a fault of ours in one band's session must not end the others')
@@ -117,7 +163,16 @@ class Reader:
 class _Station:
     """One radio: its scan, and the sessions on it."""
 
-    def __init__(self, radio: RadioAddress, rotation: Rotation, serve: Serve, unread_s: Callable[[str], float]) -> None:
+    def __init__(
+        self,
+        radio: RadioAddress,
+        book: BondBook,
+        rotation: Rotation,
+        serve: Serve,
+        unread_s: Callable[[str], float],
+    ) -> None:
+        self.link: Link | None = None  # while it is open
+        self._book = book
         self._unread_s = unread_s
         self._radio = radio
         self._name = str(radio)
@@ -130,7 +185,8 @@ class _Station:
         wait_s, opened = RETRY_S_MIN, False
         while not stopping.is_set():
             try:
-                async with Link(radio=self._radio) as link:
+                async with Link(radio=self._radio, book=self._book) as link:
+                    self.link = link
                     _log.info("the radio %s is open; listening for bands", self._name)
                     wait_s, opened = RETRY_S_MIN, True
                     await self._read(link, stopping)
@@ -143,6 +199,8 @@ class _Station:
                 _log.error("%s; trying again in %.0f s", fault, wait_s)
                 await _pause(stopping, wait_s)
                 wait_s = min(2 * wait_s, RETRY_S_MAX)
+            finally:
+                self.link = None
 
     async def _read(self, link: Link, stopping: asyncio.Event) -> None:
         """Scan and run sessions until stopped, or raise RadioLost."""

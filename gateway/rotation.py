@@ -34,6 +34,8 @@ class Ended(Enum):
     TURN_OVER = "others wait for its slot"
     NO_SERIAL = "the band has no serial number"
     NO_CONSENT = "nothing of it may be read"
+    NOT_PAIRED = "it has no bond with us, and lets us have none"
+    BOND_LOST = "it does not take the key of our bond"
     CONSENT_CHANGED = "other things may be read now"
     FAULTY = "the band does not keep to the profile"
     FAILED = "it could not be connected, or stopped answering"
@@ -47,6 +49,8 @@ _WAIT_S: Final[Mapping[Ended, tuple[float, float]]] = {
     Ended.TURN_OVER: (2.0, 2.0),
     Ended.NO_SERIAL: (300.0, 300.0),
     Ended.NO_CONSENT: (60.0, 60.0),
+    Ended.NOT_PAIRED: (300.0, 300.0),  # with its button held it comes under another address
+    Ended.BOND_LOST: (300.0, 300.0),
     Ended.CONSENT_CHANGED: (0.0, 0.0),
     Ended.FAULTY: (60.0, 3_600.0),
     Ended.FAILED: (2.0, 300.0),
@@ -78,6 +82,7 @@ class _Band:
         self.strikes = 0
         self.radio: str | None = None  # the one that has it connected
         self.without_consent = False
+        self.refused = False  # something that may change at any moment kept it from being read
         self.live: bool | None = None  # read as it measures; None: not known yet
         self.battery_low = False
         self.full = False
@@ -164,6 +169,7 @@ class Rotation:
         if not 0 < band.strikes <= STRIKES_MAX:
             band.turn_s = now_s
         band.without_consent = how in (Ended.NO_CONSENT, Ended.NO_SERIAL)
+        band.refused = band.without_consent or how is Ended.NOT_PAIRED
         if how in _READ:
             band.read_s = now_s
         if how is Ended.DRAINED:
@@ -178,11 +184,11 @@ class Rotation:
         """For how long each of the bands that are there waits since its last turn: what a restart should know."""
         return {key: now_s - band.turn_s for key, band in self._bands.items() if band.there(now_s)}
 
-    def consent_came(self) -> None:
-        """Some consent is new: those refused for want of one may try at once."""
+    def may_try_again(self) -> None:
+        """Some consent is new, or some band may pair now: those refused may try at once."""
         for band in self._bands.values():
-            if band.without_consent:
-                band.without_consent = False
+            if band.refused:
+                band.refused = band.without_consent = False
                 band.not_before_s = float("-inf")
 
     def pressed(self, key: str, now_s: float) -> bool:

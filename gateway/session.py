@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, TypeVar
 
-from contracts.consent import Cover, band_token
+from contracts.consent import Cover
 from contracts.ports import Clock
 from contracts.reading import Category
 from gateway import gatt_codec as codec
@@ -19,6 +19,7 @@ from gateway.drain import Drain
 from gateway.gatt_codec import HeartRate, MalformedFrame
 from gateway.link import Peripheral
 from gateway.minutes import MinuteBuilder
+from gateway.recognition import NO_CONSENT, NO_SERIAL, NOT_PAIRED, NotRecognised, Recognition
 from gateway.rotation import Ended, Turn
 from gateway.uplink import Uplink
 
@@ -34,15 +35,18 @@ SILENT_S_MAX: Final = 60.0
 LIVE_S_MIN: Final = 300.0
 
 
+_REFUSED: Final = {NO_SERIAL: Ended.NO_SERIAL, NO_CONSENT: Ended.NO_CONSENT, NOT_PAIRED: Ended.NOT_PAIRED}
+
+
 class Session:
     """Reads one band until the link, the consent or the gateway ends."""
 
     def __init__(
-        self, *, band: Peripheral, key: bytes, uplink: Uplink, desk: MinuteDesk, clock: Clock, turn: Turn
+        self, *, band: Peripheral, recognition: Recognition, uplink: Uplink, desk: MinuteDesk, clock: Clock, turn: Turn
     ) -> None:
         self._turn = turn
         self._band = band
-        self._key = key
+        self._recognition = recognition
         self._uplink = uplink
         self._desk = desk
         self._clock = clock
@@ -53,15 +57,11 @@ class Session:
         self._heard_s = 0.0
 
     async def run(self) -> Ended:
-        """Read the serial; without consent nothing else. Raises LinkLost."""
-        if not self._band.has(profile.SERIAL):
-            return Ended.NO_SERIAL
+        """Recognise the band; without consent nothing but the serial is read. Raises LinkLost."""
         try:
-            serial = codec.serial_number(await self._band.read(profile.SERIAL))
-        except MalformedFrame as bad:
-            self._uplink.note_frames({f"{bad.frame}:{bad.reason}": 1})
-            return Ended.NO_SERIAL
-        self._token = band_token(self._key, serial)
+            self._token = await self._recognition.token(self._band)
+        except NotRecognised as refused:
+            return _REFUSED[refused.reason]
         self._turn.identified(self._token)
         self._cover = self._uplink.cover(self._token)
         if self._cover is None:

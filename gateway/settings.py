@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from contracts import wire
 from contracts.district import valid_district_code
 from contracts.ports import UsageFault
+from gateway.bonds import Pairing
 
 
 class GatewaySettings(BaseSettings):
@@ -23,6 +24,7 @@ class GatewaySettings(BaseSettings):
     gateway_radio: str = "bluez"
     gateway_outbox: Path = Path("var/gateway")
     gateway_slots: int = Field(default=5, ge=1, le=64)
+    gateway_pairing: Pairing = Pairing.ENROLLED
     gateway_metrics_port: int = Field(default=0, ge=0, le=65_535)
     gateway_metrics_host: str = "127.0.0.1"
     gateway_revisit_s: float = Field(default=600.0, ge=10, le=7200)

@@ -155,6 +155,12 @@ class Uplink:
         with self._lock:
             return self._mirror.by_token(token, self._clock.now())
 
+    def withdrawn(self, token: str) -> bool:
+        """Whether the wearer of this band said no, which is more than not being known."""
+        with self._lock:
+            message = self._mirror.message(token)
+            return message is not None and message.state is ConsentState.WITHDRAWN
+
     def wait_for_consents(self, wanted: Collection[str] | int, timeout_s: float) -> bool:
         """Wait until these tokens are covered, or so many consents are known (0: all that the broker had); or False."""
 

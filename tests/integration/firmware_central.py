@@ -6,12 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from bumble import hci
 from bumble.device import Connection, Device, DeviceConfiguration, Peer
 from bumble.gatt_client import CharacteristicProxy
 from bumble.host import Host
+from bumble.keys import JsonKeyStore
+from bumble.pairing import PairingConfig, PairingDelegate
 from bumble.transport import open_transport
 
 from firmware_sim import profile
@@ -110,8 +113,16 @@ class Central:
             self.device.remove_listener("advertisement", on_advertisement)
         return heard
 
-    async def connect(self, address: hci.Address, *, seconds: float = 10) -> Link:
-        return Link(await self.device.connect(address, timeout=seconds))
+    async def connect(self, address: hci.Address, *, seconds: float = 10, secure: bool = True) -> Link:
+        """`secure`: encrypted, by the bond that there is, or by a new one."""
+        link = Link(await self.device.connect(address, timeout=seconds))
+        if secure:
+            await self.secure(link)
+        return link
+
+    async def secure(self, link: Link) -> None:
+        bonded = await self.device.keystore.get(str(link.connection.peer_address))
+        await (link.connection.encrypt() if bonded else link.connection.pair())
 
     async def connect_any(self) -> Link:
         return await self.connect(next(iter(await self.hear())))
@@ -124,22 +135,29 @@ def short(uuid) -> str:
 
 def _device(host: Host) -> Device:
     address = hci.Address.generate_static_address()
-    return Device(config=DeviceConfiguration(name="central", address=address), host=host)
+    device = Device(config=DeviceConfiguration(name="central", address=address), host=host)
+    quiet = PairingDelegate(PairingDelegate.IoCapability.NO_OUTPUT_NO_INPUT)
+    device.pairing_config_factory = lambda _connection: PairingConfig(sc=True, mitm=False, bonding=True, delegate=quiet)
+    return device
 
 
-async def central_on(link: AirLink) -> Central:
-    """A central in this process, on the air itself."""
+async def central_on(link: AirLink, *, like: Central | None = None) -> Central:
+    """A central in this process, on the air itself; with the address and the bonds of another one."""
     controller = AirController("central", link=link)
     device = _device(Host(controller, controller))
+    if like is not None:
+        device.static_address, device.keystore = like.device.static_address, like.device.keystore
     await device.power_on()
     return Central(device)
 
 
 @asynccontextmanager
-async def central_by(radio: str) -> AsyncIterator[Central]:
-    """A central that reaches its adapter through a socket, as the gateway does."""
+async def central_by(radio: str, *, keys: Path | str | None = None) -> AsyncIterator[Central]:
+    """A central that reaches its adapter through a socket, as the gateway does; `keys`: a file of its bonds."""
     async with await open_transport(radio) as (source, sink):
         device = _device(Host(source, sink))
+        if keys is not None:
+            device.static_address, device.keystore = hci.Address("F0:00:00:00:00:01"), JsonKeyStore("", str(keys))
         await device.power_on()
         yield Central(device)
 
@@ -184,10 +202,21 @@ def expected(samples: Samples, *, mtu: int = MTU) -> list[tuple[str, bytes]]:
     return [*sent, (Kind.CURRENT_TIME.value, profile.current_time(samples.end))]
 
 
+def let_in(bands: Bands) -> None:
+    """Open the bands to a central that they have no bond with."""
+    for band in bands.wristbands:
+        band.peripheral.security.hold_button()
+
+
+async def linked(bands: Bands, *, mtu: int | None = MTU) -> Link:
+    """A link of a new central to the one band there is, its services known, nothing subscribed."""
+    let_in(bands)
+    link = await (await central_on(bands.link)).connect_any()
+    await link.discover(mtu=mtu)
+    return link
+
+
 @asynccontextmanager
 async def connected(bands: Bands, *, mtu: int | None = MTU) -> AsyncIterator[Link]:
-    """A link to the one band there is, its services known, nothing subscribed."""
-    central = await central_on(bands.link)
-    link = await central.connect_any()
-    await link.discover(mtu=mtu)
-    yield link
+    """As `linked`."""
+    yield await linked(bands, mtu=mtu)

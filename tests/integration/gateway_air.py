@@ -1,7 +1,8 @@
 """A radio in a process of its own: bands made of raw Bumble, and an HCI socket where the gateway finds its adapter.
 
-Run as `python gateway_air.py PORT`; a line of JSON on stdin is a command, a line on stdout an event. It shares no code
-with the gateway: the frames are written here from docs/reference/band-profile.md once more.
+Run as `python gateway_air.py PORT [KEYS]`, with a file where the bands keep their bonds; a line of JSON on stdin is a
+command, a line on stdout an event. It shares no code with the gateway: the frames are written here from
+docs/reference/band-profile.md once more.
 """
 
 from __future__ import annotations
@@ -84,7 +85,11 @@ class Band:
         self.controller = AirController(f"band{number}", link=link)
         address = hci.Address(f"F0:00:00:00:{number >> 8:02X}:{number & 255:02X}")
         config = DeviceConfiguration(
-            name="", address=address, advertising_interval_min=50.0, advertising_interval_max=50.0
+            name="",
+            address=address,
+            advertising_interval_min=50.0,
+            advertising_interval_max=50.0,
+            keystore="".join(f"JsonKeyStore:{file}" for file in sys.argv[2:]) or None,
         )
         self.device = Device(config=config, host=Host(self.controller, self.controller))
         self.characteristics = {

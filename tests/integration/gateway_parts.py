@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import shutil
 import signal
@@ -9,7 +10,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 
 import paho.mqtt.client as mqtt
@@ -20,6 +21,10 @@ from contracts import wire
 from contracts.broker_url import BrokerAddress
 from contracts.consent import ConsentMessage, ConsentState, Purpose, band_token, new_pseudonym
 from contracts.reading import Category, Reading, SelfReport
+from gateway.bonds import BondBook, Pairing
+from gateway.link import RadioAddress
+from gateway.reader import Reader
+from gateway.uplink import Uplink
 
 KEY = b"a key of 16 bytes"
 DISTRICT = "WK034403"
@@ -32,6 +37,16 @@ def eventually(happened: Callable[[], object], *, seconds: float = 10, what: str
         if time.monotonic() > deadline:
             pytest.fail(f"{what} did not happen within {seconds} s")
         time.sleep(0.01)
+
+
+class SetClock:
+    """Stands, as that of a band which has played to its end."""
+
+    def __init__(self, at: float) -> None:
+        self.at = at
+
+    def now(self) -> float:
+        return self.at
 
 
 class Mosquitto:
@@ -86,6 +101,7 @@ class Town:
     """The rest of the town on a broker: gives and withdraws consent, and hears what the gateway publishes."""
 
     def __init__(self, broker: BrokerAddress, name: str) -> None:
+        self.name = name
         self.readings: list[Reading] = []
         self.reports: list[SelfReport] = []
         self.seqs: list[int] = []
@@ -160,3 +176,62 @@ def town_of(broker: BrokerAddress, name: str) -> Iterator[Town]:
 def wearer(number: int) -> tuple[str, str]:
     """A band's token and its wearer's pseudonym."""
     return band_token(KEY, f"WP-{number:06d}"), new_pseudonym(number.to_bytes(16, "big"))
+
+
+class Gateway:
+    """A gateway's reader and uplink, that can be stopped and started on the same folder, as the program would be."""
+
+    def __init__(
+        self,
+        broker: BrokerAddress,
+        town: Town,
+        folder: Path,
+        *,
+        at: float,
+        slots: int = 2,
+        pairing: Pairing = Pairing.ENROLLED,
+    ) -> None:
+        self.folder = folder
+        self._broker, self._town, self._pairing, self._slots = broker, town, pairing, slots
+        self._clock = SetClock(at)
+        self.uplink: Uplink
+        self.book: BondBook
+
+    @contextlib.asynccontextmanager
+    async def on(self, radio: str) -> AsyncIterator[Gateway]:
+        loop = asyncio.get_running_loop()
+
+        def consent_came(token: str) -> None:
+            loop.call_soon_threadsafe(lambda: reader.consent_changed(token))
+
+        self.uplink = Uplink(
+            broker=self._broker,
+            gateway=self._town.name,
+            district=DISTRICT,
+            outbox=self.folder,
+            clock=self._clock,
+            quiet_s=0.1,
+            on_consent=consent_came,
+        )
+        self.book = BondBook(self.folder)
+        reader = Reader(
+            radios=[RadioAddress.parse(radio)],
+            slots=self._slots,
+            key=KEY,
+            uplink=self.uplink,
+            clock=self._clock,
+            book=self.book,
+            pairing=self._pairing,
+        )
+        with self.uplink:
+            assert await asyncio.to_thread(self.uplink.wait_for_consents, 0, 30)
+            task = asyncio.create_task(reader.run())
+            try:
+                yield self
+            finally:
+                reader.stop()
+                await task
+                await asyncio.to_thread(self.uplink.drain, 10)
+
+    def refused(self, reason: str) -> int:
+        return self.uplink.status().frames_rejected.get(reason, 0)

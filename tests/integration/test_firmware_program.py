@@ -69,19 +69,19 @@ def test_recordings_come_whole_over_tcp_from_another_process(tmp_path: Path, sha
     within(run())
 
 
-def test_a_gateway_that_was_killed_finds_its_bands_again():
+def test_a_gateway_that_was_killed_finds_its_bands_again(tmp_path: Path):
     async def run() -> None:
+        keys = tmp_path / "keys"
         async with program("--synthetic", "2", "--speed", "20") as (_, radio):
             killed = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-c", GATEWAY, radio), stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parent
+                *(sys.executable, "-c", GATEWAY, radio, keys), stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parent
             )
             assert killed.stdout is not None
             assert (await killed.stdout.readline()).strip() == b"reading"
             killed.kill()
             await killed.wait()
-            async with central_by(radio) as central:
-                heard = await central.hear(2)
-                links = [await central.connect(address) for address in heard]
+            async with central_by(radio, keys=keys) as central:
+                links = [await central.connect(address) for address in await central.hear(2)]
                 for link in links:
                     await link.discover()
                     await link.subscribe()
@@ -95,7 +95,7 @@ import asyncio, sys
 sys.path.insert(0, "../..")
 from firmware_central import central_by, until
 async def main():
-    async with central_by(sys.argv[1]) as central:
+    async with central_by(sys.argv[1], keys=sys.argv[2]) as central:
         links = [await central.connect(address) for address in await central.hear(2)]
         for link in links:
             await link.discover()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from bumble import core, hci
-from firmware_central import START, Slice, central_by, central_on, connected, expected, until, wearing, within
+from firmware_central import START, Slice, central_by, central_on, connected, expected, let_in, until, wearing, within
 
 from firmware_sim import profile
 from firmware_sim.adapter import RadioFault, RadioUsageFault, open_adapter
@@ -230,11 +230,13 @@ def test_a_second_client_gets_the_adapter_and_finds_the_band_advertising(kind: s
                 await link.discover()
                 await link.subscribe()
                 await until(lambda: bool(link.frames))
+                let_in(bands)
                 async with central_by(bands.radio) as second:
                     again = await second.connect_any()
                     await again.discover()
                     await again.subscribe()
                     await until(lambda: len(again.frames) >= 50)
+            let_in(bands)
             async with central_by(bands.radio) as third:
                 assert "2A37" in await (await third.connect_any()).discover()
         assert not (tmp_path / "hci").exists()

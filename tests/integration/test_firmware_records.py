@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from bumble import att
-from firmware_central import START, Link, Slice, central_on, connected, until, wearing, within
+from firmware_central import START, Link, Slice, connected, linked, until, wearing, within
 
 from firmware_sim import profile, record
 from firmware_sim.app import IN_MEMORY, Bands, Worn
@@ -152,8 +152,7 @@ def test_a_new_link_covers_nothing_until_it_is_told():
             await ready(link)
             bands.wristbands[0].peripheral.drop_link()
             await link.lost.wait()
-            again = await (await central_on(bands.link)).connect_any()
-            await again.discover()
+            again = await linked(bands)
             assert await again.read(profile.RECORD_CONTENTS) == b"\x00"
 
     within(run())
@@ -210,8 +209,7 @@ def test_a_link_lost_in_a_report_loses_nothing():
             await until(lambda: len(link.of(RECORD)) > 20)
             bands.wristbands[0].peripheral.drop_link()
             await link.lost.wait()
-            again = await (await central_on(bands.link)).connect_any()
-            await again.discover()
+            again = await linked(bands)
             await ready(again)
             came = len(link.of(RECORD))
             assert await ask(again, report_from(came + 1)) == SUCCESS
@@ -317,8 +315,7 @@ def test_a_central_that_hangs_up_in_every_state_leaves_a_band_that_answers():
                 await link.write(RACP, request)
                 bands.wristbands[0].peripheral.drop_link()
                 await link.lost.wait()
-                link = await (await central_on(bands.link)).connect_any()
-                await link.discover()
+                link = await linked(bands)
             await ready(link)
             assert await ask(link, REPORT_ALL) == SUCCESS
             assert len(link.of(RECORD)) == len(stored(wearing(minutes=60)))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from firmware_central import START, until, wearing, within
-from gateway_parts import DISTRICT, KEY, Town, town_of, wearer
+from gateway_parts import DISTRICT, KEY, SetClock, Town, town_of, wearer
 
 from contracts.broker_url import BrokerAddress
 from contracts.reading import Category
@@ -27,21 +27,10 @@ _numbers = itertools.count(1)
 MINUTES = 30
 
 
-class SetClock:
-    """Stands, as that of a band which has played to its end."""
-
-    def __init__(self, at: float) -> None:
-        self.at = at
-
-    def now(self) -> float:
-        return self.at
-
-
 @pytest.fixture
 def town(broker) -> Town:
     name = f"memory-{next(_numbers)}"
     with town_of(BrokerAddress(broker.host, broker.port), name) as town:
-        town.name = name
         yield town
 
 

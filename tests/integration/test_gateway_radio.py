@@ -33,12 +33,12 @@ _numbers = itertools.count(1)
 class Air:
     """The radio's process."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *keys: Path) -> None:
         self.port = port
         self.events: list[dict[str, object]] = []
         self._answers: queue.Queue[object] = queue.Queue()
         self.process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("gateway_air.py")), str(port)],
+            [sys.executable, str(Path(__file__).with_name("gateway_air.py")), str(port), *map(str, keys)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -133,9 +133,9 @@ def end(process: subprocess.Popen[str]) -> None:
     assert process.wait(20) == 0
 
 
-def worn(town: Town, number: int, categories=tuple(Category)) -> tuple[str, str]:
+def worn(town: Town, number: int, categories=tuple(Category), *, maker: str = "WP") -> tuple[str, str]:
     """A serial whose wearer consents, and the pseudonym."""
-    serial, pseudonym = f"WP-{number:06d}", new_pseudonym(number.to_bytes(16, "big"))
+    serial, pseudonym = f"{maker}-{number:06d}", new_pseudonym(number.to_bytes(16, "big"))
     town.give(band_token(KEY, serial), pseudonym, categories)
     return serial, pseudonym
 
@@ -212,7 +212,7 @@ def test_a_withdrawal_drops_the_band_and_forgets_the_open_minute(air, town, brok
 
 
 def test_a_plain_strap_is_read_by_the_clock_of_the_gateway(air, town, broker, name, tmp_path):
-    serial, _ = worn(town, 1301)
+    serial, _ = worn(town, 1301, maker="HR")
     add(air, serial, "strap", tick_s=0.15)
     with gateway(broker, name, air.port, tmp_path) as process:
         eventually(lambda: len(air.seen("measured", serial)) >= 6, seconds=20)
@@ -286,7 +286,7 @@ def read_of(air: Air, serials: set[str]) -> set[str]:
 
 def test_a_radio_that_dies_is_told_and_opened_again(town, broker, name, port, tmp_path):
     serial, _ = worn(town, 1701)
-    first = Air(port)
+    first = Air(port, tmp_path / "keys.json")
     with gateway(broker, name, port, tmp_path) as process:
         try:
             start = add(first, serial)
@@ -294,7 +294,7 @@ def test_a_radio_that_dies_is_told_and_opened_again(town, broker, name, port, tm
         finally:
             first.kill()
         eventually(lambda: "is lost" in (tmp_path / "log").read_text(), seconds=10, what="the clear line")
-        second = Air(port)
+        second = Air(port, tmp_path / "keys.json")
         try:
             before = len(town.readings)
             add(second, serial, start=start + 1800)

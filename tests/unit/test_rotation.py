@@ -81,7 +81,7 @@ def test_without_consent_a_band_waits_until_one_comes():
     assert rotation.counts(20)._asdict() == {
         "heard": 1, "connected": 0, "waiting": 0, "read": 0, "without_consent": 1,
     }  # fmt: skip
-    rotation.consent_came()
+    rotation.may_try_again()
     assert rotation.next(A, 20) == "A"
     assert rotation.counts(20).without_consent == 0
 

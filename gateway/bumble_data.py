@@ -1,0 +1,36 @@
+"""What Bumble heard, in bleak's words."""
+
+from __future__ import annotations
+
+from bleak.backends.scanner import AdvertisementData
+from bleak.uuids import normalize_uuid_str
+from bumble import core
+from bumble.device import Advertisement
+
+AD = core.AdvertisingData
+
+
+def uuid_text(uuid: core.UUID) -> str:
+    """The 128 bits, as bleak writes them."""
+    return normalize_uuid_str(uuid.to_hex_str("-"))
+
+
+def advertisement_data(advertisement: Advertisement) -> AdvertisementData:
+    """An advertisement as bleak's. Raises ValueError and Bumble's errors for nonsense."""
+    data = advertisement.data
+    groups = [
+        *data.get_all(AD.Type.COMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS),
+        *data.get_all(AD.Type.INCOMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS),
+        *data.get_all(AD.Type.COMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS),
+        *data.get_all(AD.Type.INCOMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS),
+    ]
+    name = data.get(AD.Type.COMPLETE_LOCAL_NAME) or data.get(AD.Type.SHORTENED_LOCAL_NAME)
+    return AdvertisementData(
+        local_name=name,
+        manufacturer_data=dict(data.get_all(AD.Type.MANUFACTURER_SPECIFIC_DATA)),
+        service_data={uuid_text(uuid): value for uuid, value in data.get_all(AD.Type.SERVICE_DATA_16_BIT_UUID)},
+        service_uuids=[uuid_text(uuid) for group in groups for uuid in group],
+        tx_power=data.get(AD.Type.TX_POWER_LEVEL),
+        rssi=advertisement.rssi,
+        platform_data=(advertisement,),
+    )
