@@ -52,7 +52,7 @@ CONSENTS: Final = (
 
 
 #: How often something goes wrong, on average; virtual seconds.
-FAULTS: Final = {"link": 60.0, "address": 90.0, "reboot": 600.0, "radio": 2_900.0, "gateway": 1_900.0}
+FAULTS: Final = {"link": 60.0, "address": 90.0, "reboot": 600.0, "radio": 1_800.0, "gateway": 1_500.0}
 #: How long after their last sample all bands must have been read.
 PATIENCE_S: Final = 4 * 3_600
 TOLERANCES: Final = {
