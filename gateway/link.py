@@ -165,6 +165,11 @@ class Link:
                 # However a connection ends, the slot of the adapter must be free again.
                 await asyncio.shield(_close(client))
 
+    @property
+    def lost(self) -> bool:
+        """Whether the radio is known to be gone. BlueZ tells by refusing the next scan."""
+        return self._adapter is not None and self._adapter.lost.is_set()
+
     async def _connect(self, device: BLEDevice, closed: asyncio.Event) -> BleakClient:
         attempts = 1 if self._bluez is None else ATTEMPTS
         connecting = establish_connection(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from itertools import islice
@@ -153,16 +153,18 @@ class Outbox:
             row = found.fetchone()
         return Drained(token, log, *row) if row is not None else Drained(token, log)
 
-    def turn(self, band: str) -> int:
-        """When a band was last read, unix seconds; 0 when that is not known. `band` is an identity or an address."""
+    def waits_since(self, band: str) -> int:
+        """Since when a band waits for its turn, unix seconds; 0: not known. `band` is an identity or an address."""
         with self._guarded():
             found = self._db.execute("SELECT at FROM turns WHERE band = ?", (self._hashed(band),)).fetchone()
         return int(found[0]) if found is not None else 0
 
-    def note_turn(self, band: str, now: float) -> None:
-        """A band was read."""
-        with self._guarded():
-            self._db.execute("INSERT OR REPLACE INTO turns VALUES (?, ?)", (self._hashed(band), int(now)))
+    def note_waiting(self, since: Mapping[str, float], now: float) -> None:
+        """Since when each of these bands waits; what is older than a day is forgotten."""
+        rows = [(self._hashed(band), int(at)) for band, at in since.items()]
+        with self._transaction():
+            self._db.executemany("INSERT OR REPLACE INTO turns VALUES (?, ?)", rows)
+            self._db.execute("DELETE FROM turns WHERE at < ?", (int(now) - 86_400,))
 
     def _hashed(self, band: str) -> bytes:
         return blake2b(band.encode(), digest_size=16, key=self._salt).digest()
@@ -175,7 +177,7 @@ class Outbox:
                 " WHERE seq > ? ORDER BY seq LIMIT ?",
                 (seq, limit),
             )
-            return [Row(*row, self.id) for row in found]
+            return [Row(*row)._replace(outbox=self.id) for row in found]
 
     def remove(self, rows: Iterable[Row]) -> int:
         """The broker has them. Returns how many readings those still here held."""
@@ -204,7 +206,6 @@ class Outbox:
                 with self._transaction():
                     gone += self._throw(f"seq IN ({_OLDEST} LIMIT 1000) AND added_at < ?", (int(before),))
             self._db.execute("DELETE FROM drained WHERE at < ?", (int(before),))
-            self._db.execute("DELETE FROM turns WHERE at < ?", (int(before),))
         return gone
 
     def narrow(self, pseudonym: str, keep: Callable[[wire.ReadingsMessage], wire.ReadingsMessage | None]) -> int:

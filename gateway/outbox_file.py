@@ -28,7 +28,7 @@ CREATE TABLE IF NOT EXISTS drained (        -- how far each band's memory was re
     overwritten INTEGER NOT NULL DEFAULT 0, -- records that the band had overwritten by then
     PRIMARY KEY (token, log)
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS turns (          -- when each band was last read: its turn outlasts a restart
+CREATE TABLE IF NOT EXISTS turns (          -- since when each band waits: its turn outlasts a restart
     band BLOB PRIMARY KEY,                  -- keyed hash of its identity or address
     at INTEGER NOT NULL                     -- unix seconds
 ) STRICT, WITHOUT ROWID;

@@ -380,7 +380,7 @@ class Publisher:
 
     def _publish(self, row: Row) -> bool:
         # After the retention no store takes it: the broker need not keep it for longer (MQTT 5, 3.3.2.3.3).
-        properties = Properties(PacketTypes.PUBLISH)
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
         properties.MessageExpiryInterval = max(1, min(row.added_at + EXPIRY_S - int(self._now()), EXPIRY_S))
         sent = self._client.publish(self._topic, row.payload, qos=1, properties=properties)
         if sent.rc not in (MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_NO_CONN):

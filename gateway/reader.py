@@ -13,11 +13,13 @@ from gateway.desk import MinuteDesk
 from gateway.drain import BandFaulty
 from gateway.link import Link, LinkLost, RadioAddress, RadioLost, Sighting
 from gateway.recognition import Recognition
-from gateway.rotation import BANDS_MAX, READ, REVISIT_S, Ended, Rotation, Turn
+from gateway.rotation import BANDS_MAX, REVISIT_S, Ended, Rotation, Turn
 from gateway.session import Session
 from gateway.uplink import Uplink
 
 TICK_S: Final = 0.5
+#: How often it is noted who waits for how long.
+TURNS_EVERY_S: Final = 60.0
 #: A lost radio is opened again after 1 s, then after twice as long each time.
 RETRY_S_MIN, RETRY_S_MAX = 1.0, 30.0
 Serve = Callable[[Link, Sighting], Coroutine[None, None, None]]
@@ -54,6 +56,7 @@ class Reader:
         self._rotation = Rotation(slots={str(radio): radio.slots or slots for radio in radios}, revisit_s=revisit_s)
         self._stations = [_Station(radio, self._book, self._rotation, self._serve, self._unread_s) for radio in radios]
         self._sessions: set[Session] = set()
+        self._noted_s = float("-inf")
         self._withdrawn: set[str] = set()  # tokens whose bond is to go
         self._stopping = asyncio.Event()
 
@@ -84,6 +87,9 @@ class Reader:
                     await self._keep_bonds()
                     self._desk.sweep(_now())
                     self._uplink.note_bands(self._rotation.counts(_now()))
+                    if _now() >= self._noted_s + TURNS_EVERY_S:
+                        self._noted_s = _now()
+                        self._uplink.note_unread(self._rotation.unread_s(_now()))
         except* RadioLost as group:  # what is raised in here would be wrapped again
             lost += [fault for fault in group.exceptions if isinstance(fault, RadioLost)]
         self._desk.flush()
@@ -113,9 +119,9 @@ class Reader:
             self._book.remove(token)
 
     def _unread_s(self, key: str) -> float:
-        """How long ago a band was read by what the outbox remembers; 0 when that is not known."""
-        read_at = self._uplink.turn(key)
-        return max(self._clock.now() - read_at, 0.0) if read_at else 0.0
+        """For how long a band waits by what the outbox remembers; 0 when that is not known."""
+        since = self._uplink.waits_since(key)
+        return max(self._clock.now() - since, 0.0) if since else 0.0
 
     async def _serve(self, link: Link, sighting: Sighting) -> None:
         """One session with one band. Its troubles are its own."""
@@ -148,8 +154,10 @@ class Reader:
         finally:
             if session is not None:
                 self._sessions.discard(session)
+            if link.lost:
+                how = Ended.RADIO_LOST
             self._rotation.ended(sighting.address, how, _now())
-            self._uplink.note_turn(sighting.address, how, read=how in READ)
+            self._uplink.note_turn(how)
 
 
 class _Station:
@@ -213,10 +221,10 @@ class _Station:
             raise RadioLost(lost[0])
 
     def _start_sessions(self, link: Link, tasks: asyncio.TaskGroup, running: set[asyncio.Task[None]]) -> None:
-        while (key := self._rotation.next(self._name, _now())) is not None:
+        while not link.lost and (key := self._rotation.next(self._name, _now())) is not None:
             sighting = self._sightings.get(key)
-            if sighting is None:  # heard on a radio that is gone
-                self._rotation.ended(key, Ended.FAILED, _now())
+            if sighting is None:  # heard before this radio was opened again
+                self._rotation.ended(key, Ended.RADIO_LOST, _now())
                 continue
             task = tasks.create_task(self._serve(link, sighting), name="band")
             running.add(task)

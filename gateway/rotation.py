@@ -39,6 +39,7 @@ class Ended(Enum):
     CONSENT_CHANGED = "other things may be read now"
     FAULTY = "the band does not keep to the profile"
     FAILED = "it could not be connected, or stopped answering"
+    RADIO_LOST = "the gateway's own radio is gone"
 
 
 #: How long a band waits after a session that ended so; the first of two is doubled each time, up to the second.
@@ -53,11 +54,12 @@ _WAIT_S: Final[Mapping[Ended, tuple[float, float]]] = {
     Ended.CONSENT_CHANGED: (0.0, 0.0),
     Ended.FAULTY: (60.0, 3_600.0),
     Ended.FAILED: (2.0, 300.0),
+    Ended.RADIO_LOST: (0.0, 0.0),
 }
 _FAILURES: Final = (Ended.FAULTY, Ended.FAILED)
 #: After a lost link or a failure a band keeps its place, so often in a row; then it goes to the back.
 STRIKES_MAX: Final = 2
-READ: Final = (Ended.DRAINED, Ended.MORE, Ended.TURN_OVER)
+_READ: Final = (Ended.DRAINED, Ended.MORE, Ended.TURN_OVER)
 
 
 class Counts(NamedTuple):
@@ -161,12 +163,14 @@ class Rotation:
         band = self._bands[key]
         band.radio = None
         band.heard_s.clear()  # it must be heard again: it may be gone, or have another address by now
+        if how is Ended.RADIO_LOST:  # no fault of the band's: its place, and what it is known for, stay
+            return
         band.strikes = band.strikes + 1 if how in (Ended.LOST, Ended.FAILED) else 0
         if not 0 < band.strikes <= STRIKES_MAX:
             band.turn_s = now_s
         band.without_consent = how in (Ended.NO_CONSENT, Ended.NO_SERIAL)
         band.refused = band.without_consent or how is Ended.NOT_PAIRED
-        if how in READ:
+        if how in _READ:
             band.read_s = now_s
         if how is Ended.DRAINED:
             wait_s = self._revisit_s / (URGENT if band.urgent else 1.0)
@@ -175,6 +179,10 @@ class Rotation:
             wait_s = min(first_s * 2**band.failures, most_s)
         band.failures = min(band.failures + 1, 16) if how in _FAILURES else 0
         band.not_before_s = now_s + wait_s
+
+    def unread_s(self, now_s: float) -> dict[str, float]:
+        """For how long each of the bands that are there waits since its last turn: what a restart should know."""
+        return {key: now_s - band.turn_s for key, band in self._bands.items() if band.there(now_s)}
 
     def may_try_again(self) -> None:
         """Some consent is new, or some band may pair now: those refused may try at once."""

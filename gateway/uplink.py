@@ -119,9 +119,9 @@ class Uplink:
         """Make what was stored safe from a power cut."""
         self._outbox.sync()
 
-    def turn(self, band: str) -> int:
-        """When a band was last read, unix seconds; 0 when that is not known."""
-        return self._outbox.turn(band)
+    def waits_since(self, band: str) -> int:
+        """Since when a band waits for its turn, unix seconds; 0 when that is not known."""
+        return self._outbox.waits_since(band)
 
     def _take(
         self, token: str, readings: Sequence[Reading], reports: Sequence[SelfReport], drained: Drained | None
@@ -207,15 +207,18 @@ class Uplink:
                 bands_without_consent=now.without_consent,
             )
 
-    def note_turn(self, band: str, how: Ended, *, read: bool) -> None:
-        """A band's turn is over. Where it was `read`, that is remembered over a restart."""
+    def note_turn(self, how: Ended) -> None:
+        """A band's turn is over."""
         with self._lock:
             self._turns[how.name.lower().replace("_", "-")] += 1
-        if read:
-            try:
-                self._outbox.note_turn(band, self._clock.now())
-            except sqlite3.Error as fault:
-                _log.warning("a band's turn could not be noted (%s): is the disk full?", fault)
+
+    def note_unread(self, unread_s: Mapping[str, float]) -> None:
+        """For how long each band waits for its turn: remembered over a restart."""
+        now = self._clock.now()
+        try:
+            self._outbox.note_waiting({band: now - seconds for band, seconds in unread_s.items()}, now)
+        except sqlite3.Error as fault:
+            _log.warning("the bands' turns could not be noted (%s): is the disk full?", fault)
 
     def status(self) -> wire.GatewayStatus:
         """The counters, as they go out in the status message."""

@@ -66,14 +66,14 @@ def test_an_outbox_of_an_earlier_version_is_taken_over(tmp_path: Path):
         assert outbox.drained("token", 7).overwritten == 0
 
 
-def test_when_a_band_was_read_outlasts_a_restart_and_names_nobody(tmp_path: Path):
+def test_since_when_a_band_waits_outlasts_a_restart_and_names_nobody(tmp_path: Path):
     with Outbox(folder=tmp_path) as outbox:
-        outbox.note_turn("AA:BB:CC:DD:EE:FF", START)
+        outbox.note_waiting({"AA:BB:CC:DD:EE:FF": START}, START + 60)
     with Outbox(folder=tmp_path) as outbox:
-        assert outbox.turn("AA:BB:CC:DD:EE:FF") == START
-        assert outbox.turn("AA:BB:CC:DD:EE:00") == 0
-        outbox.expire(START + 1)
-        assert outbox.turn("AA:BB:CC:DD:EE:FF") == 0
+        assert outbox.waits_since("AA:BB:CC:DD:EE:FF") == START
+        assert outbox.waits_since("AA:BB:CC:DD:EE:00") == 0
+        outbox.note_waiting({}, START + 86_401)
+        assert outbox.waits_since("AA:BB:CC:DD:EE:FF") == 0
     assert all(b"AA:BB" not in file.read_bytes() for file in tmp_path.iterdir())
 
 

@@ -176,6 +176,29 @@ def test_a_changed_address_keeps_the_bands_history():
     assert "A" not in rotation._bands
 
 
+def test_a_radio_that_is_lost_costs_no_band_its_place():
+    rotation = rotation_of(2)
+    hear(rotation, "ABC", 0)
+    for name in "AB":
+        assert rotation.next(A, 0) == name
+        rotation.ended(name, Ended.RADIO_LOST, 5)
+    hear(rotation, "AB", 6)
+    assert [rotation.next(A, 6), rotation.next(A, 6)] == ["A", "B"]
+
+
+def test_after_a_restart_who_waited_longest_is_first():
+    before, after = rotation_of(), rotation_of()
+    hear(before, "A", 0)
+    hear(before, "B", 5)
+    before.next(A, 6)
+    end(before, "A", Ended.MORE, 8)
+    waited = before.unread_s(10)
+    assert waited == {"A": 2, "B": 5}
+    for name in "AB":
+        after.heard(name, A, 100, unread_s=waited.__getitem__)
+    assert after.next(A, 100) == "B"
+
+
 def test_each_radio_has_its_own_slots_and_connects_what_it_hears_itself():
     rotation = Rotation(slots={A: 1, B: 2})
     hear(rotation, "XYZ", 0, A)
