@@ -1,4 +1,4 @@
-"""What a gateway takes: `python bench/gateway_scale.py [--bands 100 500 1000] [--seconds 20] [--json]`.
+"""What a gateway takes: `python bench/gateway_scale.py [--bands 100 500 1000] [--seconds 20] [--only live] [--json]`.
 
 Idle (a broker, a radio, no band); N bands that are read live, each sending two notifications a second (heart rate and
 beat timing); N bands with a memory that are heard and wait; and one memory of a day drained over one connection. The
@@ -151,7 +151,9 @@ async def drained(broker: Mosquitto, folder: Path) -> dict[str, object]:
     }
 
 
-async def measure(sizes: Sequence[int], seconds: float, tell: Callable[[dict[str, object]], None]) -> None:
+async def measure(
+    sizes: Sequence[int], seconds: float, only: str | None, tell: Callable[[dict[str, object]], None]
+) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         broker = Mosquitto(folder)
@@ -161,11 +163,15 @@ async def measure(sizes: Sequence[int], seconds: float, tell: Callable[[dict[str
             for number in range(1, max([*sizes, 1]) + 1):
                 token, pseudonym = wearer(number)
                 town.give(token, pseudonym, [Category.HEART])
-            tell(await idle(broker, folder / "idle", seconds))
-            tell(await drained(broker, folder / "drained"))
+            if only in (None, "idle"):
+                tell(await idle(broker, folder / "idle", seconds))
+            if only in (None, "drained"):
+                tell(await drained(broker, folder / "drained"))
             for number in sizes:
-                tell(await waiting(broker, folder / f"waiting-{number}", number, seconds))
-                tell(await live(broker, folder / f"live-{number}", number, seconds))
+                if only in (None, "waiting"):
+                    tell(await waiting(broker, folder / f"waiting-{number}", number, seconds))
+                if only in (None, "live"):
+                    tell(await live(broker, folder / f"live-{number}", number, seconds))
         finally:
             town.close()
             broker.kill()
@@ -175,6 +181,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bands", type=int, nargs="*", default=[100, 500, 1000])
     parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--only", choices=["idle", "drained", "waiting", "live"])
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     logging.getLogger().setLevel(logging.CRITICAL)
@@ -186,7 +193,7 @@ def main() -> None:
             sys.stdout.write(", ".join(f"{name}: {value}" for name, value in figures.items()) + "\n")
         sys.stdout.flush()
 
-    asyncio.run(measure(args.bands, args.seconds, tell))
+    asyncio.run(measure(args.bands, args.seconds, args.only, tell))
 
 
 if __name__ == "__main__":

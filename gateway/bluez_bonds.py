@@ -5,6 +5,9 @@ pairing at this moment, and no to everybody else. Interfaces: BlueZ 5.66, doc/ag
 """
 
 # No annotations from the future: dbus_fast reads those of the agent's methods as D-Bus signatures.
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Final, Self
 
 from bleak.backends.device import BLEDevice
@@ -19,6 +22,8 @@ from gateway.bonds import Paired
 BLUEZ: Final = "org.bluez"
 DEVICE: Final = "org.bluez.Device1"
 ADAPTER: Final = "org.bluez.Adapter1"
+#: A bonded band that hangs up so often in one attempt to connect does not take the key.
+HUNG_UP_MAX: Final = 2
 _AGENT_PATH: Final = "/nl/wijkpols/agent"
 _PROPERTIES: Final = "org.freedesktop.DBus.Properties"
 _REJECTED: Final = "org.bluez.Error.Rejected"
@@ -111,6 +116,32 @@ class BluezBonds:
         devices = {path: of[DEVICE] for path, of in objects.items() if DEVICE in of and path.startswith(self._adapter)}
         return {of["Address"].value: path for path, of in devices.items() if of["Paired"].value}
 
+    @asynccontextmanager
+    async def refusals(self, device: BLEDevice) -> AsyncIterator[asyncio.Event]:
+        """An event for when a bonded band hung up twice, each time as soon as it was connected.
+
+        BlueZ 5.66 does not tell that a band refused the key of its bond; it tries again until time is up.
+        """
+        refused, path = asyncio.Event(), _path(device)
+        bonded, hung_up = await self.secured(device) is not None, 0
+
+        def changed(message: Message) -> None:
+            nonlocal hung_up
+            if message.path == path and message.member == "PropertiesChanged" and "Connected" in message.body[1]:
+                hung_up += not message.body[1]["Connected"].value
+                if bonded and hung_up >= HUNG_UP_MAX:
+                    refused.set()
+
+        rule = f"type='signal',interface='{_PROPERTIES}',member='PropertiesChanged',path='{path}'"
+        bus = ("/org/freedesktop/DBus", "org.freedesktop.DBus")
+        await self._call(*bus, "AddMatch", "s", rule, to=bus[1])
+        self._bus.add_message_handler(changed)
+        try:
+            yield refused
+        finally:
+            self._bus.remove_message_handler(changed)
+            await self._call(*bus, "RemoveMatch", "s", rule, to=bus[1])
+
     async def forget(self, identity: str) -> None:
         """Remove the device with this identity address, and its bond; one that is not there is gone."""
         path = (await self.identities()).get(identity)
@@ -124,9 +155,11 @@ class BluezBonds:
         values = await self._call(_path(device), _PROPERTIES, "GetAll", "s", DEVICE)
         return {name: value.value for name, value in values.items()}
 
-    async def _call(self, path: str, interface: str, member: str, signature: str = "", *body: Any) -> Any:
+    async def _call(
+        self, path: str, interface: str, member: str, signature: str = "", *body: Any, to: str = BLUEZ
+    ) -> Any:
         message = Message(
-            destination=BLUEZ, path=path, interface=interface, member=member, signature=signature, body=list(body)
+            destination=to, path=path, interface=interface, member=member, signature=signature, body=list(body)
         )
         reply = await self._bus.call(message)
         if reply is None or reply.message_type is MessageType.ERROR:

@@ -16,7 +16,7 @@ from bleak.exc import BleakError, BleakGATTProtocolError
 from bleak_retry_connector import establish_connection
 
 from contracts.ports import UsageFault
-from gateway.bonds import BondBook, Paired
+from gateway.bonds import BondBook, BondRefused, Paired
 from gateway.profile import ADVERTISED
 
 if TYPE_CHECKING:
@@ -158,18 +158,7 @@ class Link:
         client: BleakClient | None = None
         try:
             async with self._connecting:  # an adapter makes one connection at a time; the wait for it is nobody's fault
-                client = await _answer(
-                    establish_connection(
-                        BleakClient,
-                        sighting.device,
-                        "a band",
-                        lambda _client: closed.set(),
-                        max_attempts=1 if self._bluez is None else ATTEMPTS,
-                        timeout=CONNECT_S_MAX,
-                        **self._client_options(),
-                    ),
-                    (CONNECT_S_MAX + ANSWER_S_MAX) * (1 if self._bluez is None else ATTEMPTS),
-                )
+                client = await self._connect(sighting.device, closed)
             yield Peripheral(client, closed, self._bonds, sighting.device)
         finally:
             if client is not None:
@@ -180,6 +169,36 @@ class Link:
     def lost(self) -> bool:
         """Whether the radio is known to be gone. BlueZ tells by refusing the next scan."""
         return self._adapter is not None and self._adapter.lost.is_set()
+
+    async def _connect(self, device: BLEDevice, closed: asyncio.Event) -> BleakClient:
+        attempts = 1 if self._bluez is None else ATTEMPTS
+        connecting = establish_connection(
+            BleakClient,
+            device,
+            "a band",
+            lambda _client: closed.set(),
+            max_attempts=attempts,
+            timeout=CONNECT_S_MAX,
+            **self._client_options(),
+        )
+        work = asyncio.ensure_future(_answer(connecting, (CONNECT_S_MAX + ANSWER_S_MAX) * attempts))
+        if self._bluez is None:
+            return await work
+        try:
+            async with self._bluez.refusals(device) as refused:
+                waiting = asyncio.ensure_future(refused.wait())
+                try:
+                    await asyncio.wait((work, waiting), return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    waiting.cancel()
+                if refused.is_set():
+                    raise BondRefused
+                return await work
+        except BleakError as fault:
+            raise LinkLost(str(fault)) from None
+        finally:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
 
     async def _wait_for_loss(self, timeout_s: float) -> None:
         if self._adapter is None:

@@ -13,9 +13,6 @@ NAMES: Final = (
     "another_address_same_band",
     "link_loss",
     "twelve_bands_at_once",
-    "lost_bond",
-    "new_bond_by_order",
-    "impostor",
-    "withdrawal_removes_the_device",
     "drain",
+    "withdrawal_removes_the_device",
 )

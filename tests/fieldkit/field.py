@@ -16,16 +16,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from bumble import hci
-
 from contracts.broker_url import BrokerAddress
 from contracts.reading import MINUTE_S, Category, Reading
 from firmware_sim.adapter import Adapter, open_adapter
 from firmware_sim.physiology import Samples, Source
 from firmware_sim.profile import Kind
 from firmware_sim.record_log import MemoryMedium, RecordLog
+from firmware_sim.security import Security
 from firmware_sim.synthetic import Person, Wearing
 from firmware_sim.wristband import Wristband
+from gateway.bonds import BondBook
 from gateway.link import RadioAddress
 from gateway.reader import Reader
 from gateway.uplink import Uplink
@@ -52,7 +52,7 @@ CONSENTS: Final = (
 
 
 #: How often something goes wrong, on average; virtual seconds.
-FAULTS: Final = {"link": 60.0, "address": 90.0, "reboot": 600.0, "radio": 2_900.0, "gateway": 1_900.0}
+FAULTS: Final = {"link": 60.0, "address": 90.0, "reboot": 600.0, "radio": 1_800.0, "gateway": 1_500.0}
 #: How long after their last sample all bands must have been read.
 PATIENCE_S: Final = 4 * 3_600
 TOLERANCES: Final = {
@@ -94,6 +94,7 @@ class FieldBand:
         self.token, self.pseudonym = wearer(number)
         self.categories: Collection[Category] = CONSENTS[number % len(CONSENTS)]
         self.source = Wearing(Person(7, number, DISTRICT), start=START, minutes=minutes)
+        self.security = Security(clock=asyncio.get_running_loop().time)
         self.medium = MemoryMedium(bytes(1024 + 256 * SLOTS_OF_LOG))
         self.emptied_at: list[float] = []
         self.off: list[tuple[int, int]] = []  # seconds without power
@@ -111,6 +112,7 @@ class FieldBand:
             source=_From(self.source, start),
             log=log,
             advertising_ms=ADVERTISING_MS,
+            security=self.security,
         )
         await self._band.peripheral.__aenter__()
         self._task = asyncio.create_task(self._run(self._band), name=f"band {self.number}")
@@ -134,9 +136,7 @@ class FieldBand:
     async def change_address(self) -> None:
         """As the rotation of a private address, in the middle of a connection."""
         if self._band is not None:
-            address = hci.Address.generate_static_address()
-            device = self._band.peripheral._device
-            await device.send_sync_command(hci.HCI_LE_Set_Random_Address_Command(random_address=address))
+            await self._band.peripheral.change_address()
 
     async def reboot(self, off_s: int, clock: VirtualClock) -> bool:
         """Lose power now, and be back after a while.
@@ -299,10 +299,22 @@ class Field:
         """A band in a connection, some time after it was made."""
         while not self._late:
             await asyncio.sleep(self._chance.uniform(0.1, 2.0))
-            there = [band for band in self.bands if band.connected]
+            there = [band for band in self.bands if band.connected and band.emptied_at]
             if there:
                 return self._chance.choice(there)
         return None
+
+    async def _settled(self) -> bool:
+        """Wait until a memory is being read, and no band bonds for the first time; False when it is late by then.
+
+        A bond that only one of the two has needs the wearer, who holds the button: docs/adr/0007.
+        """
+        while not self._late:
+            there = [band for band in self.bands if band.connected]
+            if any(band.draining for band in there) and all(band.emptied_at for band in there):
+                return True
+            await asyncio.sleep(0.05)
+        return False
 
     async def _lose_link(self) -> bool:
         band = await self._connected()
@@ -321,7 +333,7 @@ class Field:
 
     async def _kill_radio(self) -> bool:
         async with self._power:
-            if self._adapter is None or self._late:
+            if self._adapter is None or not await self._settled():
                 return False
             await self._adapter.close()
             self._air.remove_controller(self._adapter.controller)
@@ -331,10 +343,8 @@ class Field:
 
     async def _kill_gateway(self) -> bool:
         async with self._power:
-            while not any(band.draining for band in self.bands):
-                if self._late:
-                    return False
-                await asyncio.sleep(0.05)
+            if not await self._settled():
+                return False
             await self._end_gateway(kill=True)
             await asyncio.sleep(self._chance.uniform(1, 60))
             self._switch_on_gateway()
@@ -361,6 +371,7 @@ class Field:
             uplink=uplink,
             clock=self._clock,
             revisit_s=REVISIT_S,
+            book=BondBook(self._folder / f"life-{self._lives}"),
         )
         self._reader = reader, asyncio.create_task(reader.run(), name="gateway")
 

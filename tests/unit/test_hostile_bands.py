@@ -87,6 +87,13 @@ class Hostile:
                 listener(self._noise())
 
 
+class Recognised:
+    """A band that proved who it is: what it sends then is no better for it."""
+
+    async def token(self, _band: object) -> str:
+        return band_token(KEY, "WP-000009")
+
+
 def uplink_of(folder: Path) -> Uplink:
     """One that never connects, with one consent."""
     uplink = Uplink(
@@ -145,7 +152,7 @@ def test_live_frames_of_random_bytes_keep_no_memory_and_end_nothing(tmp_path: Pa
         band = Hostile(next(seeds), memory=False, frames=3_000)
         session = Session(
             band=band,  # type: ignore[arg-type]
-            key=KEY,
+            recognition=Recognised(),  # type: ignore[arg-type]
             uplink=uplink,
             desk=desk,
             clock=SetClock(),
