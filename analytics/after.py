@@ -1,4 +1,7 @@
-"""What arithmetic on released figures adds at no cost in privacy: what made one change, and an estimate by all."""
+"""What arithmetic on released figures adds, at no cost in privacy.
+
+What made a figure change, whether it fell below what is usual, and an estimate of each by all.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,19 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from analytics.signals import SMOOTHED_MIN, Figures, decompose, smooth, standard_error
-from contracts.release import MEASURED, Cell, Metric
+from analytics.signals import (
+    SMOOTHED_MIN,
+    USUAL_WINDOWS,
+    WATCHED_WINDOWS,
+    WINDOWS_A_YEAR,
+    Figures,
+    cusum,
+    decompose,
+    smooth,
+    standard_error,
+    threshold_for,
+)
+from contracts.release import MEASURED, Cadence, Cell, Metric
 
 _INDEX: Final[Metric] = "wellbeing"
 
@@ -60,3 +74,31 @@ def smoothed(cells: Iterable[Cell]) -> dict[str, float]:
         return {}
     values, errors = np.array(list(told.values()), np.float64).T
     return {area: round(value, 1) for area, value in zip(told, smooth(values, errors).values.tolist(), strict=True)}
+
+
+class Watch(NamedTuple):
+    """Whether a figure fell below what is usual, by a CUSUM with one false alarm a year in all that is watched."""
+
+    needed: int  # windows from which the usual figure is learnt
+    learnt: int  # of those that there are
+    usual: float | None = None  # None until they are all there
+    since: Cell | None = None  # the first window that is held against it
+    fell: bool = False
+
+
+def watch(windows: Sequence[Cell], cadence: Cadence, *, together: int) -> Watch:
+    """Of all windows of one measured metric of an area, in one cadence, oldest first; `together`: how many are watched.
+
+    The usual figure is the mean of so many published windows, and then held against the next ones; after these it is
+    learnt anew from the last of them. It depends on nothing but the windows, whenever it is asked for.
+    """
+    shown = [cell for cell in windows if cell.value is not None and cell.margin]
+    needed, watched = USUAL_WINDOWS[cadence], WATCHED_WINDOWS[cadence]
+    begin = max(0, len(shown) - needed - 1) // watched * watched
+    learnt, held = shown[begin : begin + needed], shown[begin + needed :]
+    if not held:
+        return Watch(needed, len(learnt))
+    usual = sum(cell.value or 0.0 for cell in learnt) / needed
+    z = np.array([((cell.value or 0.0) - usual) / standard_error(cell.margin or 0.0) for cell in held], np.float64)
+    limit = threshold_for(together * WINDOWS_A_YEAR[cadence], learnt_from=needed)
+    return Watch(needed, needed, round(usual, 1), held[0], bool((cusum(z) > limit).any()))

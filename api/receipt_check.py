@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
+from jsonschema import ValidationError  # type: ignore[import-untyped]
 from sqlalchemy import Engine, func, select
 
 from api import chain
@@ -40,7 +41,11 @@ def check(receipt: Any, *, engine: Engine, receipts: Receipts) -> list[Statement
     entry = receipts.at(receipt["ledger"]["place"])
     if entry is None:
         return [*found, Statement(False, "record: the ledger has no choice at this place")]
-    found += _record(receipt, entry, receipts)
+    try:
+        true = receipts.of(entry, created=0)
+    except (LookupError, ValidationError):
+        return [*found, Statement(False, "record: the event at this place was edited: run 'wijkpols consent verify'")]
+    found += _record(receipt, true)
     with engine.connect() as connection:
         fault = chain.verify(connection)
         whole = "chain: from its first event to its last as it was written"
@@ -56,12 +61,11 @@ def check(receipt: Any, *, engine: Engine, receipts: Receipts) -> list[Statement
         newest = connection.scalar(select(func.max(CONSENT_EVENTS.c.seq)))
     found.append(_state(entry, last, newest, receipts))
     if entry.record.erase or "erasure" in receipt:
-        found.append(_erasure(receipt, receipts.of(entry, created=0).get("erasure", {})))
+        found.append(_erasure(receipt, true.get("erasure", {})))
     return found
 
 
-def _record(receipt: Receipt, entry: Entry, receipts: Receipts) -> Iterator[Statement]:
-    true = receipts.of(entry, created=0)
+def _record(receipt: Receipt, true: Receipt) -> Iterator[Statement]:
     differing = sorted(_differences(_without(receipt), _without(true)))
     for part in ("@context", *sorted(set(true["record"]) | {"publisher", "ledger"})):
         where = part if part in true else f"record.{part}"

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import msgspec
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from sqlalchemy import Engine, Select, select
 
@@ -155,8 +156,13 @@ class Receipts:
     def _entry(self, query: Select[Any]) -> Entry | None:
         with self._engine.connect() as connection:
             row = connection.execute(query).one_or_none()
-        record = None if row is None else records.parse(row.body)
-        return Entry(row.seq, row.previous, row.hash, record) if row and isinstance(record, ConsentRecord) else None
+        if row is None:
+            return None
+        try:
+            record = records.parse(row.body)
+        except msgspec.DecodeError:  # edited behind the ledger's back: it is no choice any more
+            return None
+        return Entry(row.seq, row.previous, row.hash, record) if isinstance(record, ConsentRecord) else None
 
     def _erasure(self, place: int) -> dict[str, Any]:
         with self._engine.connect() as connection:

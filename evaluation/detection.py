@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from analytics.mechanism import draw, noise
 from analytics.release import SD_PEOPLE, cells_of
-from analytics.signals import cusum, standard_error, threshold_for
+from analytics.signals import USUAL_WINDOWS, WINDOWS_A_YEAR, cusum, standard_error, threshold_for
 from analytics.windows import day_window, local_day, week_window
 from contracts.ports import UsageFault
 from contracts.release import Area, Cadence
@@ -24,9 +24,6 @@ from evaluation.replay import Labelled
 
 Floats = NDArray[np.float64]
 
-#: Windows before the stress begins, from which the usual figure is learnt.
-USUAL_WINDOWS: Final = {Cadence.DAILY: 56, Cadence.WEEKLY: 26}
-WINDOWS_A_YEAR: Final = {Cadence.DAILY: 365.25, Cadence.WEEKLY: 52.18}
 _DAYS: Final = {Cadence.DAILY: 1, Cadence.WEEKLY: 7}
 #: Days made of each recording, from which the volunteers' days are drawn.
 _POOL: Final = 400

@@ -56,8 +56,8 @@ class Reader:
         self._rotation = Rotation(slots={str(radio): radio.slots or slots for radio in radios}, revisit_s=revisit_s)
         self._stations = [_Station(radio, self._book, self._rotation, self._serve, self._unread_s) for radio in radios]
         self._sessions: set[Session] = set()
-        self._noted_s = float("-inf")
         self._withdrawn: set[str] = set()  # tokens whose bond is to go
+        self._noted_s = float("-inf")
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:

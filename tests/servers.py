@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import pytest
@@ -50,3 +51,11 @@ class Broker(NamedTuple):
     @property
     def url(self) -> str:
         return f"mqtt://{self.host}:{self.port}"
+
+
+def until(condition: Callable[[], object], seconds: float = 20) -> None:
+    """Wait for what comes by itself; fails when it does not."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "time is up"
+        time.sleep(0.02)

@@ -9,18 +9,18 @@ from fastapi import APIRouter, Query
 from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, Response
 
-from analytics.after import newest_change, smoothed
+from analytics.after import Watch, newest_change, smoothed, watch
 from api.notices import LANGUAGES, Language
 from api.pages.charts import draw_course
 from api.pages.evidence import CODE, COMMANDS, PEOPLE, TOLD, code_of
-from api.pages.figures import PARTS, SHOWN, course, newest_figures, safety_weights
+from api.pages.figures import PARTS, SHOWN, course, history, newest_figures, safety_weights
 from api.pages.maps import draw
 from api.pages.render import SCRIPT, STYLESHEET, base_of, page
 from api.pages.weeks import newest_hours, newest_reasons
 from api.parts import Parts, PartsOf
 from api.transparency import transparency
 from contracts.reading import Reason
-from contracts.release import MEASURED, Area, Metric
+from contracts.release import MEASURED, Area, Cell, Metric
 
 router = APIRouter(include_in_schema=False)
 #: How far back the city's weeks are shown, in seconds.
@@ -113,6 +113,7 @@ def district(parts: Parts, language: Language, code: str) -> Response:
         part_names=PARTS,
         weights=weights,
         change=newest_change(dict(courses)),
+        watched={} if area is None else _watched(parts, area, cells),
         reasons=list(Reason),
         reason_rows=newest_reasons(parts.releases, code, now=parts.clock.now()),
         hours_of=hours_of,
@@ -223,6 +224,12 @@ def _metric(text: str) -> Metric:
             found: Metric = metric
             return found
     raise HTTPException(404)
+
+
+def _watched(parts: Parts, area: Area, cells: list[Cell]) -> dict[Metric, Watch]:
+    """Whether each measured figure fell; watched together with those of all areas of the same cadence."""
+    together = len(MEASURED) * sum(other.cadence is area.cadence for other in parts.releases.plan())
+    return {metric: watch(history(cells, metric), area.cadence, together=together) for metric in MEASURED}
 
 
 def _area_of(parts: Parts, code: str) -> Area | None:

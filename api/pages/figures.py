@@ -80,12 +80,17 @@ def newest_figures(source: ReleaseSource, districts: Sequence[District], metric:
 
 def course(cells: Iterable[Cell], metric: Metric) -> list[Cell]:
     """The windows of one metric, oldest first, at most the newest 120, in the cadence of the newest."""
+    return history(cells, metric)[-_WINDOWS_SHOWN:]
+
+
+def history(cells: Iterable[Cell], metric: Metric) -> list[Cell]:
+    """All windows of one metric, oldest first, in the cadence of the newest."""
     of_metric = sorted((c for c in cells if c.metric == metric), key=lambda c: (c.start, c.method))
     if not of_metric:
         return []
     cadence = cadence_of(of_metric[-1])
     by_window = {c.window: c for c in of_metric if cadence_of(c) is cadence}  # the newest method of each window
-    return list(by_window.values())[-_WINDOWS_SHOWN:]
+    return list(by_window.values())
 
 
 def safety_weights(safe: float, calm: float) -> list[tuple[float, float]]:

@@ -8,7 +8,10 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.node_modules import node_modules
+from tests.registrykit.databases import database
 from tests.servers import require_program
+
+__all__ = ["database"]
 
 
 @pytest.fixture(scope="module")

@@ -274,6 +274,7 @@ def test_a_reader_finds_what_made_a_figure_change_and_an_estimate_beside_it(brow
     with reader(browser) as page:
         page.goto(f"{site}/wijken/WK034403")
         page.locator("#verandering summary").click()
+        assert "We kennen 21 van de 56 dagen" in page.locator("#safe").inner_text()
         text = page.locator("#verandering").inner_text()
         assert "Het kan dus toeval zijn" in text
         assert page.locator("#verandering tbody tr").count() == 4

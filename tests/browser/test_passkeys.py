@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -125,6 +126,24 @@ def test_a_passkey_is_made_and_logs_in_without_code_or_password(device: Device, 
         row = connection.execute(select(PASSKEYS).where(PASSKEYS.c.pseudonym == person.pseudonym)).one()
     assert row.sign_count == device.passkeys()[0]["signCount"] > 0
     assert row.used_at == int(town.clock.time)
+
+
+def test_on_each_database_a_passkey_opens_its_own_volunteers_page_once(
+    database: str, browser: Browser, tmp_path: Path
+) -> None:
+    bound = listen("127.0.0.1", 0)
+    site = f"http://localhost:{bound.getsockname()[1]}"
+    town = Town(tmp_path, public_url=site)
+    assert town.registry.engine.dialect.name == database
+    with serving(town.app, bound), reader(browser, site, java_script_enabled=True) as page:
+        device = device_of(page)
+        person = with_passkey(device, site, town)
+        device.hold_back()
+        page.goto(f"{site}/mijn/passkey")
+        credential = device.answer()
+        assert [send(device, site, credential) for _ in range(2)] == [303, 403]
+        (cookie,) = page.context.cookies()
+        assert town.accounts.pseudonym_of(cookie["value"]) == person.pseudonym
 
 
 def test_an_answer_is_good_once(device: Device, site: str, town: Town) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import queue
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from api.app import Registry
 from contracts import wire
 from contracts.consent import ConsentMessage, ConsentState, band_key, band_token
 from tests.api_support import BAND_KEY, CHOICES, NOW, ManualClock, registry_for
-from tests.servers import Broker, free_port, require_program, wait_for_port
+from tests.servers import Broker, free_port, require_program, until, wait_for_port
 
 
 @pytest.fixture
@@ -30,13 +29,6 @@ def enrol(registry: Registry, serial: str) -> tuple[str, str]:
     code = registry.ledger.add_band(serial)
     found = registry.ledger.enrol(code, district="WK034403", adult=True, language="nl", choices=CHOICES)
     return found.record.principal_id, band_token(band_key(BAND_KEY), serial)
-
-
-def until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "time is up"
-        time.sleep(0.02)
 
 
 @contextmanager

@@ -13,14 +13,7 @@ from contracts.reading import Reason
 from ingest.app import Ingest, open_store
 from tests.api_support import registry_for, serving
 from tests.api_volunteers import Town, post
-from tests.servers import Broker
-
-
-def until(condition: object, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline, "time is up"
-        time.sleep(0.02)
+from tests.servers import Broker, until
 
 
 @pytest.fixture

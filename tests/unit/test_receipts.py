@@ -240,6 +240,18 @@ def test_an_edited_ledger_is_found_by_the_receipt(registry: Registry, receipts: 
     assert any(told.startswith("chain") for told in wrong)
 
 
+@pytest.mark.parametrize("edit", ["'spoilt'", "replace(body, 'explicit', 'implied')", "replace(body, 'WK034403', '')"])
+def test_an_event_that_is_no_choice_any_more_is_said_to_be_edited(
+    registry: Registry, receipts: Receipts, edit: str
+) -> None:
+    receipt = receipts.last(enrolled(registry))
+    with registry.engine.begin() as connection:
+        connection.execute(text(without_guards(registry.engine.dialect.name)))
+        connection.execute(text(f"UPDATE consent_events SET body = {edit}"))
+    found = statements(registry, receipts, receipt)
+    assert [s.told.split(":")[0] for s in found if not s.holds] == ["record"]
+
+
 def test_a_record_from_before_this_version_still_gives_a_receipt() -> None:
     body = (
         '{"adult":true,"at":1,"controller":"G","district":"WK034403","erase":false,"event":"given","jurisdiction":"NL",'
