@@ -30,7 +30,7 @@ check: $(VENV)/dev.stamp
 
 ## make bench          side-by-side measurements
 bench: $(VENV)/dev.stamp
-	@for file in $(filter-out bench/ingest_beside.py bench/node_red.py bench/withdrawal.py,$(wildcard bench/*.py)); do echo "== $$file"; $(BIN)/python $$file $(ARGS) || exit 1; done
+	@for file in $(filter-out bench/ingest_beside.py bench/node_red.py bench/withdrawal.py,$(wildcard bench/*.py)) bench/analytics; do echo "== $$file"; $(BIN)/python $$file $(ARGS) || exit 1; done
 
 ## make soak [ARGS=…]  400,000 readings while broker, ingest and store are killed in turn (--readings, --seed)
 soak: test-deps

@@ -67,13 +67,14 @@ def check(receipt: Any, *, engine: Engine, receipts: Receipts) -> list[Statement
 
 def _record(receipt: Receipt, true: Receipt) -> Iterator[Statement]:
     differing = sorted(_differences(_without(receipt), _without(true)))
-    for part in ("@context", *sorted(set(true["record"]) | {"publisher", "ledger"})):
-        where = part if part in true else f"record.{part}"
-        wrong = [path for path in differing if path == where or path.startswith(f"{where}.")]
-        yield Statement(not wrong, f"{where}: as in the ledger" if not wrong else f"{', '.join(wrong)}: not so")
-    rest = [path for path in differing if path.partition(".")[0] not in ("@context", "record", "publisher", "ledger")]
-    if rest:
-        yield Statement(False, f"{', '.join(rest)}: not so")
+    parts = [*(name for name in true if name not in _APART), *(f"record.{name}" for name in true["record"])]
+    parts.remove("record")
+    for part in parts:
+        wrong = [path for path in differing if path == part or path.startswith(f"{part}.")]
+        differing = [path for path in differing if path not in wrong]
+        yield Statement(not wrong, f"{part}: as in the ledger" if not wrong else f"{', '.join(wrong)}: not so")
+    if differing:
+        yield Statement(False, f"{', '.join(differing)}: not so")
     # Both are ISO times in UTC with a fixed number of digits up to the seconds, so that text compares as time.
     late = receipt["created"] >= receipt["record"]["status"]["indicatedAt"]
     yield Statement(late, "created: after the choice (the ledger cannot say when)" if late else "created: not so")

@@ -46,6 +46,9 @@ TERMS = {
 }
 
 
+_OTHER = "urn:uuid:00000000-0000-4000-8000-000000000000"
+
+
 @pytest.fixture
 def clock() -> ManualClock:
     return ManualClock()
@@ -212,6 +215,10 @@ def test_an_edit_of_any_field_is_found(registry: Registry, receipts: Receipts) -
         lambda r: r.update({"created": "2020-01-01T00:00:00+00:00"}),
         lambda r: r.update({"erasure": {"askedAt": "2026-11-23T08:00:00+00:00"}}),
         lambda r: r["@context"].update({"processes": "dpv:hasRight"}),
+        lambda r: r.update({"@id": _OTHER}),
+        lambda r: r["record"].update({"@id": _OTHER}),
+        lambda r: r["record"].update({"recordId": _OTHER.removeprefix("urn:uuid:")}),
+        lambda r: r["record"]["principal"].update({"@id": f"volunteer:{'b' * 26}"}),
         lambda r: r["ledger"].update({"place": 2}),
         lambda r: r["ledger"].update({"place": 10**30}),
         lambda r: r["record"].update({"adult": 1}),
