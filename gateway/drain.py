@@ -136,6 +136,7 @@ class Drain:
         reported = isinstance(response, RacpResponse) and response.request == record_codec.REPORT_RECORDS
         more = isinstance(response, RacpResponse) and response.request == record_codec.ABORT
         if not isinstance(response, RacpResponse) or not (reported or more):
+            memory.tell()
             raise BandFaulty("the band answers another question")
         complete = reported and response.code in (record_codec.SUCCESS, record_codec.NO_RECORDS_FOUND)
         memory.finish(asked_at if complete else None)

@@ -73,9 +73,10 @@ class Counts(NamedTuple):
 
 
 class _Band:
-    def __init__(self, now_s: float) -> None:
+    def __init__(self, now_s: float, waited_s: float) -> None:
+        self.met = waited_s > 0  # had a turn; without a bond its address, and so its wait, begins anew each 15 minutes
         self.heard_s: dict[str, float] = {}  # by radio
-        self.turn_s = now_s  # the end of its last turn; before the first one, when it was first heard
+        self.turn_s = now_s - waited_s  # the end of its last turn; before the first one, when it was first heard
         self.read_s = float("-inf")
         self.not_before_s = float("-inf")
         self.failures = 0
@@ -90,7 +91,7 @@ class _Band:
 
     @property
     def urgent(self) -> bool:
-        return self.battery_low or self.full
+        return self.battery_low or self.full or not self.met
 
     def there(self, now_s: float, radio: str | None = None) -> bool:
         times = self.heard_s.values() if radio is None else (self.heard_s.get(radio, float("-inf")),)
@@ -115,7 +116,7 @@ class Rotation:
             if len(self._bands) >= BANDS_MAX:
                 free = (other for other, known in self._bands.items() if known.radio is None)
                 del self._bands[min(free, key=lambda one: max(self._bands[one].heard_s.values(), default=0.0))]
-            band = self._bands[key] = _Band(now_s - unread_s(key))
+            band = self._bands[key] = _Band(now_s, unread_s(key))
         band.heard_s[radio] = now_s
 
     def next(self, radio: str, now_s: float) -> str | None:
@@ -165,6 +166,7 @@ class Rotation:
         band.heard_s.clear()  # it must be heard again: it may be gone, or have another address by now
         if how is Ended.RADIO_LOST:  # no fault of the band's: its place, and what it is known for, stay
             return
+        band.met = True
         band.strikes = band.strikes + 1 if how in (Ended.LOST, Ended.FAILED) else 0
         if not 0 < band.strikes <= STRIKES_MAX:
             band.turn_s = now_s

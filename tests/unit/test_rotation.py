@@ -56,7 +56,11 @@ def test_the_longest_unread_goes_first():
 
 def test_a_lost_link_keeps_the_bands_place_twice_and_then_it_goes_to_the_back():
     rotation, order = rotation_of(), ""
-    for now in range(0, 50, 10):
+    hear(rotation, "AB", 0)
+    for at, name in enumerate("AB"):
+        assert rotation.next(A, at) == name
+        end(rotation, name, Ended.MORE, at)
+    for now in range(10, 60, 10):
         hear(rotation, "AB", now)
         name = rotation.next(A, now)
         assert name is not None
@@ -197,6 +201,29 @@ def test_after_a_restart_who_waited_longest_is_first():
     for name in "AB":
         after.heard(name, A, 100, unread_s=waited.__getitem__)
     assert after.next(A, 100) == "B"
+
+
+def test_a_band_that_was_never_met_is_not_behind_all_that_are_known():
+    """Its address, and so its wait, begins anew every 15 minutes."""
+    rotation, now, name = rotation_of(), 0.0, None
+    hear(rotation, "ABCD", 0)
+    for known in "ABCD":
+        assert rotation.next(A, now) == known
+        now += 400
+        hear(rotation, "ABCD", now)
+        end(rotation, known, Ended.MORE, now)
+    for turn in range(8):
+        address = f"new{turn // 2}"  # another one every second turn, of 400 s
+        for heard in (*"ABCD", address):
+            rotation.heard(heard, A, now)
+        name = rotation.next(A, now)
+        if name == address:
+            break
+        assert name is not None
+        now += 400
+        end(rotation, name, Ended.MORE, now)
+    assert name is not None
+    assert name.startswith("new")
 
 
 def test_each_radio_has_its_own_slots_and_connects_what_it_hears_itself():
