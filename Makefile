@@ -14,7 +14,7 @@ demo: $(VENV)/demo.stamp
 
 ## make test [ARGS=…]  installs what the tests need (Debian packages too, as root or by sudo) and runs them
 test: test-deps
-	@$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 ## make test-bluez     the gateway on real BlueZ, in qemu with Debian's kernel; installs Debian packages too
 test-bluez: $(VENV)/dev.stamp

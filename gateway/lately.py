@@ -47,6 +47,11 @@ class Lately:
         with self._lock:
             return [self._again.popleft() for _ in range(min(count, len(self._again)))]
 
+    def keep(self, rows: Iterable[Row]) -> None:
+        """These could not be sent now: they are due again, after the others."""
+        with self._lock:
+            self._again.extend(rows)
+
     def forget(self, pseudonym: str) -> None:
         """Nothing of this wearer may be sent again: the consent changed."""
         with self._lock:

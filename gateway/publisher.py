@@ -44,6 +44,10 @@ STATUS_EVERY_S: Final = 30.0
 HOUSEKEEP_EVERY_S: Final = 10.0
 #: After the broker refused a message (by its ACL, mostly), wait this long before the next try.
 REFUSED_WAIT_S: Final = 30.0
+#: MQTT 5, 3.4.2.1: thrown away, since nobody subscribes. A broker that was killed may not know ingest's session.
+NO_MATCHING_SUBSCRIBERS: Final = 0x10
+NOBODY_WAIT_S: Final = 1.0
+_FAILURE_MIN: Final = 0x80
 #: How long after a lost connection the next one is begun.
 RENEW_WAIT_S: Final = 1.0
 EXPIRY_S: Final = RETENTION_DAYS * 86_400
@@ -93,7 +97,7 @@ class Publisher:
         self._returned = 0  # the connection on which it came back
         self._last_retained = 0.0
         self._seen: set[str] = set()
-        self._acks: deque[tuple[int, bool]] = deque()
+        self._acks: deque[tuple[int, int]] = deque()  # packet id, reason code
         self._rescan = False
         self._room = 1
         self._failure = ""
@@ -250,7 +254,7 @@ class Publisher:
         self, _client: mqtt.Client, _data: object, mid: int, code: ReasonCode, _properties: Properties | None
     ) -> None:
         # paho holds its lock here, so only note it.
-        self._acks.append((mid, code.is_failure))
+        self._acks.append((mid, code.value))
         self._wake.set()
 
     def _disconnected(
@@ -262,11 +266,9 @@ class Publisher:
         _props: Properties | None,
     ) -> None:
         was, self._connected = self._connected, False
-        if not self._stopping:
-            self._lately.lost(time.monotonic())
-            if was:
-                client.loop_stop()  # or paho would connect again, and send what was in flight, by itself
-                self._renew_at = time.monotonic() + RENEW_WAIT_S
+        if was and not self._stopping:
+            client.loop_stop()  # or paho would connect again, and send what was in flight, by itself
+            self._renew_at = time.monotonic() + RENEW_WAIT_S
         self._wake.set()
         if was and not self._stopping:
             hint = ": another gateway has this name" if code.getName() == "Session taken over" else ""
@@ -314,6 +316,9 @@ class Publisher:
         """A new client in the place of the one that lost its connection, with nothing in flight."""
         self._client.loop_stop()
         self._settle()
+        now = time.monotonic()
+        self._lately.acknowledged(self._in_flight.values(), now)  # what was being sent again stands nowhere else
+        self._lately.lost(now)  # after the last acknowledgement was settled, or that row would stay behind
         self._in_flight.clear()
         self._sent_seqs.clear()
         self._acks.clear()
@@ -339,31 +344,31 @@ class Publisher:
         """Remove what is acknowledged, all of it in one transaction."""
         done: list[Row] = []
         while self._acks:
-            mid, refused = self._acks.popleft()
+            mid, code = self._acks.popleft()
             row = self._in_flight.pop(mid, None)
             if row is None:  # a status
                 continue
             self._sent_seqs.discard(row.seq)
-            if refused:
-                self._tell("the broker refuses this gateway's readings: check that its ACL allows its topic")
-                self._refused_until = time.monotonic() + REFUSED_WAIT_S
-                self._rescan = True
+            if code == NO_MATCHING_SUBSCRIBERS:
+                self._not_taken("nobody takes readings from the broker: start ingest", NOBODY_WAIT_S)
+            elif code >= _FAILURE_MIN:
+                self._not_taken("the broker refuses this gateway's readings: check its ACL", REFUSED_WAIT_S)
             else:
                 done.append(row)
         if done:
             self._lately.acknowledged(done, time.monotonic())
             self._on_published(self._outbox.remove(done))
 
+    def _not_taken(self, why: str, wait_s: float) -> None:
+        self._tell(why)
+        self._refused_until = time.monotonic() + wait_s
+        self._rescan = True
+
     def _send(self) -> None:
         if self._rescan:
             self._rescan, self._cursor, self._held_back = False, 0, False
+        self._send_again()
         while (room := self._room - len(self._in_flight)) > 0 and self._connected:
-            again = self._lately.take(room)
-            for row in again:
-                if self._goes(row) and not self._publish(row):
-                    return
-            if again:
-                continue
             rows = self._outbox.after(self._cursor, room)
             if not rows:
                 return
@@ -374,6 +379,11 @@ class Publisher:
                     elif not self._publish(row):
                         return
                 self._cursor = row.seq
+
+    def _send_again(self) -> None:
+        """What was acknowledged just before the connection broke. Whose consent is not known now is kept for later."""
+        rows = self._lately.take(max(0, self._room - len(self._in_flight)))
+        self._lately.keep([row for row in rows if not (self._goes(row) and self._publish(row))])
 
     def _goes(self, row: Row) -> bool:
         return not row.pseudonym or self._may_send(row.pseudonym)

@@ -287,7 +287,7 @@ def test_what_a_killed_broker_had_acknowledged_a_moment_before_is_sent_again(own
     """Mosquitto acknowledges before it writes to its disk: this one has forgotten all of it."""
     (token, pseudonym), (other, other_pseudonym) = wearer(900), wearer(901)
     with uplink(own_broker.address, name, tmp_path) as up:
-        with town_of(own_broker.address, f"{name}-before") as town:
+        with town_of(own_broker.address, name) as town:
             town.give(token, pseudonym)
             town.give(other, other_pseudonym)
             assert up.wait_for_consents([token, other], 10)

@@ -45,3 +45,11 @@ def test_nothing_of_a_wearer_whose_consent_changed_is_sent_again():
     lately.forget("a")
     lately.lost(at=4)
     assert lately.take(9) == [row(2, "b"), row(4, "b")]
+
+
+def test_what_could_not_be_sent_now_is_due_again_behind_the_others():
+    lately = Lately()
+    lately.acknowledged([row(1), row(2), row(3)], at=1)
+    lately.lost(at=2)
+    lately.keep(lately.take(1))
+    assert lately.take(9) == [row(2), row(3), row(1)]
