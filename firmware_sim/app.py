@@ -69,8 +69,9 @@ class Bands:
                 speed=speed,
                 log=_log(store, serial, source) if store is not None else None,
                 drift_ppm=drift_ppm,
-                security=Security(_bonds(store, serial)),
+                security=Security(_file(store, f"{serial}.bonds.json")),
                 address_s=address_s,
+                stop_file=_file(store, f"{serial}.stop"),
             )
             for serial, source in worn
         ]
@@ -124,8 +125,8 @@ def _log(store: Path | str, serial: str, source: Source) -> RecordLog:
     return RecordLog(medium=medium, now=source.spans()[0][0])
 
 
-def _bonds(store: Path | str | None, serial: str) -> Path | None:
-    return None if store is None or store == IN_MEMORY else Path(store) / f"{serial}.bonds.json"
+def _file(store: Path | str | None, name: str) -> Path | None:
+    return None if store is None or store == IN_MEMORY else Path(store) / name
 
 
 def sources(settings: BandSettings, *, now: float) -> list[Source]:

@@ -209,6 +209,15 @@ def battery_level(data: Bytes) -> int:
     return int(percent)
 
 
+def stop(data: Bytes) -> int | None:
+    """Stop, Wijkpols `0009`: for how many seconds at least the wearer has wanted to stop; None: not so."""
+    body = Body("stop", data)
+    stopped, age = body.take("<BI")
+    body.end()
+    body.within(stopped, 0, 1)
+    return age if stopped else None
+
+
 def serial_number(data: Bytes) -> str:
     """Serial Number String, 0x2A25: 1 to 64 printable ASCII characters. NULs at its end (real straps) are dropped."""
     body = Body("serial", data)
