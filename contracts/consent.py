@@ -169,6 +169,11 @@ class ConsentMirror:
         """The newest message of a band."""
         return self._by_token.get(token)
 
+    def whose(self, token: str) -> str:
+        """Whose band this is, by its newest message; '' when nothing is known of it."""
+        message = self._by_token.get(token)
+        return "" if message is None else message.pseudonym
+
     def by_token(self, token: str, now: float) -> Cover | None:
         """What is covered for a band at `now` (unix seconds)."""
         message = self._by_token.get(token)

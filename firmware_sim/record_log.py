@@ -213,7 +213,7 @@ class RecordLog:
         return gone
 
     def wipe(self) -> None:
-        """Overwrite all records, and forget the ended clocks: a new log, of which nothing older can be taken for one."""
+        """Overwrite all records and forget the ended clocks: a new log, in which nothing older is found."""
         empty = bytes(SLOT_BYTES)
         for at in range(_RING_AT, self._medium.size(), SLOT_BYTES):
             self._medium.write(at, empty)

@@ -42,6 +42,8 @@ _SELF_REPORT_REASONS: Final = (
 )
 #: Adjust reason of a written Current Time (CTS 1.1, 3.1.2.4).
 _EXTERNAL_REFERENCE: Final = 0x02
+#: What is written to Stop when the wearer chose anew since.
+GO_ON: Final = b"\0"
 _SERIAL = re.compile(r"[!-~](?:[ -~]{0,62}[!-~])?")
 
 
