@@ -46,7 +46,6 @@ class Stop:
         """The value of the characteristic Stop."""
         if self._since is None:
             return profile.stop(None)
-        self.told = True
         return profile.stop(int(max(self._now() - self._since, 0) * (1 - CLOCK_PPM / 1e6)))
 
     def write(self, value: bytes) -> bool:

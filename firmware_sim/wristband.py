@@ -151,6 +151,7 @@ class Wristband:
             self._stop.say()
             self._forget_all()
             if await self.peripheral.indicate(Kind.STOP, self._stop.value()):
+                self._stop.told = True
                 self.frames_sent += 1
         elif seconds >= OPEN_HOLD_S:
             await self.peripheral.hold_button()
@@ -300,6 +301,7 @@ class Wristband:
         if kind is Kind.CURRENT_TIME:
             return profile.current_time(self._clock.shows(self._moment(self._speed)))
         if kind is Kind.STOP:
+            self._stop.told = True
             return self._stop.value()
         return self._temperature if kind is Kind.TEMPERATURE else profile.battery_level(self._battery.level)
 

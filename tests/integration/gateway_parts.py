@@ -195,8 +195,10 @@ class Gateway:
         at: float,
         slots: int = 2,
         pairing: Pairing = Pairing.ENROLLED,
+        key: bytes = KEY,
     ) -> None:
         self.folder = folder
+        self._key = key
         self._broker, self._town, self._pairing, self._slots = broker, town, pairing, slots
         self.clock = SetClock(at)
         self.uplink: Uplink
@@ -222,7 +224,7 @@ class Gateway:
         reader = Reader(
             radios=[RadioAddress.parse(radio)],
             slots=self._slots,
-            key=KEY,
+            key=self._key,
             uplink=self.uplink,
             clock=self.clock,
             book=self.book,

@@ -59,14 +59,6 @@ def test_it_outlasts_a_loss_of_power_and_its_age_begins_anew(now: Seconds, tmp_p
     assert not Stop(tmp_path / "stop", now).said
 
 
-def test_it_is_told_once_it_was_read(now: Seconds):
-    stop = Stop(None, now)
-    stop.say()
-    assert not stop.told
-    stop.value()
-    assert stop.told
-
-
 @pytest.mark.parametrize(
     ("value", "error"),
     [
