@@ -8,6 +8,7 @@ so that `receipt_check` can make it again; it is held against the published sche
 from __future__ import annotations
 
 import json
+import math
 import uuid
 from datetime import UTC, datetime
 from functools import cache
@@ -133,7 +134,8 @@ class Receipts:
         entry = self._entry(query.where(VOLUNTEERS.c.pseudonym == pseudonym))
         if entry is None:
             raise LookupError("no such volunteer")
-        return self.of(entry, created=self._clock.now())
+        # Rounded up, as a choice is: a copy that is made at once is not from before it.
+        return self.of(entry, created=math.ceil(self._clock.now()))
 
     def at(self, place: int) -> Entry | None:
         """The choice at a place of the chain; None when there is none."""
