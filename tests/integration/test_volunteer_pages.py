@@ -16,6 +16,7 @@ from pypdf import PdfReader
 from api.notices import Notices
 from api.records import Event
 from api.renewals import Renewals
+from contracts import wire
 from contracts.consent import Purpose
 from contracts.reading import Category
 from firmware_sim import security
@@ -270,6 +271,13 @@ def test_choices_change_and_nothing_chosen_is_a_withdrawal(town: Town, url: str)
     changed = post(person, "/mijn/keuzes", **{"research-profile.skin": "yes"})
     assert changed.url.path == "/mijn/bewijs"
     assert town.registry.ledger.current(person.pseudonym).purposes == {Purpose.RESEARCH_PROFILE: (Category.SKIN,)}
+    part = post(person, "/mijn/keuzes", **{"research-profile.skin": "yes", "erase": "yes"})
+    assert "Daar zijn we mee bezig" in part.text
+    assert [state.everything for state in town.registry.ledger.erasures(person.pseudonym)] == [False]
+    assert "om te wissen waar u geen ja meer tegen zegt" in person.http.get("/mijn").text
+    told = wire.Erasure(revision=1_000, readings=4, reports=1, asked_at=0, erased_at=town.clock.time + 2)
+    town.registry.ledger.record_erasure(person.pseudonym, told)
+    assert "Waar u geen ja meer tegen zegt, is gewist" in person.http.get("/mijn").text
     post(person, "/mijn/keuzes")
     assert town.registry.ledger.current(person.pseudonym).event is Event.WITHDRAWN
 
