@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
@@ -94,6 +94,10 @@ class Extent(NamedTuple):
 
 
 EVERYTHING: Final = Extent()
+
+
+#: (minute, calm 0-100) of one person's readings, where it can be told. Handed to the pages: they hold no readings.
+OwnCalm = Callable[[Sequence[StoredReading]], Sequence[tuple[int, float]]]
 
 
 class StoreRefused(Exception):

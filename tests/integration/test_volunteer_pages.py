@@ -333,7 +333,8 @@ def test_the_end_of_consent_is_announced_a_month_before(tmp_path: Path) -> None:
 def test_own_data_is_drawn_with_tables_behind_and_each_look_is_listed(town: Town, url: str) -> None:
     person = town.enrol(url)
     page = person.http.get("/mijn/gegevens").text
-    assert page.count('<svg role="img"') == 2
+    assert page.count('<svg role="img"') == 3
+    assert "Rust in het lichaam per minuut: " in page
     assert "Noordwest" in page or "Overvecht" in page
     assert page.count("<caption>") == 3
     assert "22 november 2026" in page
