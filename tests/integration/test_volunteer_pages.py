@@ -336,7 +336,7 @@ def test_own_data_is_drawn_with_tables_behind_and_each_look_is_listed(town: Town
     assert page.count('<svg role="img"') == 3
     assert "Rust in het lichaam per minuut: " in page
     assert "Noordwest" in page or "Overvecht" in page
-    assert page.count("<caption>") == 3
+    assert page.count("<caption>") == 4
     assert "22 november 2026" in page
     overview = person.http.get("/mijn").text
     assert "120 minuten" in overview
