@@ -206,13 +206,15 @@ def test_a_newcomer_is_invited_enrols_wears_withdraws_and_checks(
 def say_yes(page: Page, address: str) -> None:
     page.goto(address)
     page.locator("#adult").check()
-    page.locator("form .pair button").click()
+    with page.expect_navigation():
+        page.locator("form .pair button").click()
     for kind in ("heart", "skin", "motion", "self-report"):
         page.locator(f"[name='district-index.{kind}'][value=yes]").check()
     page.locator("#district").select_option(label="Overvecht")
     page.locator("#secret").fill(SECRET)
     page.locator("#again").fill(SECRET)
-    page.get_by_role("button", name="Zo doe ik mee").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Zo doe ik mee").click()
     assert page.locator("h1").inner_text() == "U doet mee"
     assert "vijf seconden" in page.locator("main").inner_text()
 
@@ -223,7 +225,8 @@ def log_in_by_passkey(page: Page, site: str) -> None:
     with page.expect_navigation():
         page.locator("form[data-passkey] button").click()
     assert [kept["rpId"] for kept in device.passkeys()] == ["localhost"]
-    page.locator(".session button").click()
+    with page.expect_navigation():
+        page.locator(".session button").click()
     page.goto(f"{site}/mijn/passkey")
     page.wait_for_selector("form[data-passkey]:not([hidden])")
     with page.expect_navigation():
@@ -245,7 +248,8 @@ def see_the_line_grow(page: Page, site: str) -> None:
 
 def withdraw(page: Page, site: str, button: str, wanted: str) -> re.Match[str]:
     page.goto(f"{site}/mijn")
-    page.get_by_role("button", name=button, exact=True).click()
+    with page.expect_navigation():
+        page.get_by_role("button", name=button, exact=True).click()
     within(60, lambda: says(page, wanted))
     found = says(page, wanted)
     assert found is not None
