@@ -213,16 +213,7 @@ class Ledger:
             if current.event is Event.WITHDRAWN and (current.erase or not erase):
                 return current
             at = max(self._now(), current.at)
-            record = msgspec.structs.replace(
-                current,
-                record_id=str(uuid.uuid4()),
-                event=Event.WITHDRAWN,
-                at=at,
-                purposes={},
-                valid_from=at,
-                valid_until=at,
-                erase=erase,
-            )
+            record = records.withdrawn(current, at=at, erase=erase)
             last_words.write(connection, link, record)
             if erase:
                 connection.execute(delete(ADDRESSES).where(ADDRESSES.c.pseudonym == pseudonym))
