@@ -10,7 +10,7 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple
@@ -199,7 +199,6 @@ async def _serve(settings: BandSettings, worn: list[Worn]) -> None:
     )
     async with fleet as bands:
         _say(radio=bands.radio)
-        _say(event="ready", bands=len(worn), minutes=bands.minutes)
         loop, pressing = asyncio.get_running_loop(), set[asyncio.Task[None]]()
 
         def press(held_s: float) -> None:
@@ -211,10 +210,26 @@ async def _serve(settings: BandSettings, worn: list[Worn]) -> None:
 
         loop.add_signal_handler(signal.SIGUSR1, press, OPEN_HOLD_S)
         loop.add_signal_handler(signal.SIGUSR2, press, STOP_HOLD_S)
+        if sys.stdin is not None and sys.stdin.isatty():  # somebody sits here
+            sys.stderr.write("To hold the button: type the seconds (5 or 10), then Enter.\n")
+            signal.signal(signal.SIGTTIN, signal.SIG_IGN)  # in the background it is told so, and not stopped
+            loop.add_reader(sys.stdin, _read_button, press)
+        _say(event="ready", bands=len(worn), minutes=bands.minutes)
         await bands.done()
         _say(event="done", bands=len(worn), minutes=bands.minutes)
         if not settings.exit_when_done:
             await asyncio.Event().wait()
+
+
+def _read_button(press: Callable[[float], None]) -> None:
+    try:
+        typed = sys.stdin.readline()
+    except OSError:  # this program went into the background
+        typed = ""
+    if not typed:  # or Ctrl-D
+        asyncio.get_running_loop().remove_reader(sys.stdin)
+    elif typed.strip() in ("5", "10"):
+        press(float(typed))
 
 
 def _say(**milestone: Any) -> None:
