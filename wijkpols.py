@@ -8,7 +8,9 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
+import os
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Final, NamedTuple
 
@@ -74,13 +76,19 @@ def _dispatch(words: list[str]) -> int:
         + "\n\n'wijkpols PART --help' tells more of each.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument(
+        "--settings", type=Path, metavar="FILE", help="read settings (WIJKPOLS_NAME=value) here; the environment wins"
+    )
     parser.add_argument("part", choices=PARTS, metavar="PART")
-    name = parser.parse_args(words[:1]).part
-    part = PARTS[name]
+    parser.add_argument("words", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    front = parser.parse_args(words)
+    name, part = front.part, PARTS[front.part]
+    if front.settings is not None:
+        _settings(front.settings)
     module = _module(part.module, part.extra)
     parser = argparse.ArgumentParser(prog=f"wijkpols {name}", description=part.told)
     getattr(module, part.add_arguments)(parser)
-    args = parser.parse_args(words[1:])
+    args = parser.parse_args(front.words)
     match name:
         case "analytics":
             return _analytics(module, args)
@@ -96,6 +104,21 @@ def _analytics(module: ModuleType, args: argparse.Namespace) -> int:
     registry = _module("api.app", "api").registry_from_settings()
     store = _module("ingest.app", "ingest").open_store
     return int(module.run(args, consents=registry.ledger, open_store=store, districts=registry.districts.all()))
+
+
+def _settings(file: Path) -> None:
+    """Put the settings of a file, like those of deploy/systemd, into our environment. Raises UsageFault."""
+    from dotenv import dotenv_values
+
+    try:
+        with file.open(encoding="utf-8") as lines:
+            found = dotenv_values(stream=lines, interpolate=False)
+    except (OSError, UnicodeDecodeError):
+        raise UsageFault(f"the settings file {file} cannot be read") from None
+    for name, value in found.items():
+        if not name.startswith("WIJKPOLS_") or value is None:
+            raise UsageFault(f"the settings file {file} holds more than lines of WIJKPOLS_NAME=value")
+        os.environ.setdefault(name, value)
 
 
 def _module(name: str, extra: str) -> ModuleType:

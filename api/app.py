@@ -25,6 +25,7 @@ from analytics.release_log import ReleaseLog
 from api.access_log import AccessLog
 from api.accounts import Accounts
 from api.addresses import Addresses
+from api.band_stops import BandStops
 from api.bands import Bands
 from api.citizen import district_routes, openness_routes, page_routes, reason_routes, release_routes
 from api.consent_publisher import ConsentPublisher
@@ -112,6 +113,7 @@ class Registry:
     """What stands on the registry's database."""
 
     def __init__(self, settings: Settings, *, clock: Clock) -> None:
+        self._clock = clock
         self.engine = open_registry(settings.registry_url)
         self.notices = Notices()
         self.renewals = Renewals(self.engine, clock=clock, notices=self.notices)
@@ -142,6 +144,7 @@ class Registry:
         return ConsentPublisher(
             BrokerAddress.parse(broker_url),
             ledger=self.ledger,
+            stops=BandStops(self.ledger, clock=self._clock),
             outbox=self.outbox,
             client_id=client_id,
             renewals=self.renewals,

@@ -64,6 +64,7 @@ def add_band_arguments(parser: argparse.ArgumentParser) -> None:
     invite.add_argument("--serials", nargs="+", metavar="SERIAL", help="these bands instead")
     invite.add_argument("--district", required=True, metavar="CODE", help="the district that the leaflet names")
     invite.add_argument("--pdf", type=Path, required=True, metavar="FILE", help="where the leaflets go, a page each")
+    invite.add_argument("--show", action="store_true", help="print the addresses with the codes in them as well")
     stop = commands.add_parser("stop", help="stop for a volunteer who cannot log in and shows the band")
     stop.add_argument("serial", help="the band's serial number")
     stop.add_argument("--erase", action="store_true", help="have everything erased, too")
@@ -129,7 +130,12 @@ def _invite(registry: Registry, args: argparse.Namespace) -> None:
     sender = Sender(settings.controller_name, settings.contact_email, district.name, settings.public_url)
     invitations = [Invitation(serial, _claim_code(registry, serial)) for serial in serials]
     write_leaflets(args.pdf, invitations, sender)
-    _say(f"{len(invitations)} leaflets in {args.pdf}, bands {serials[0]} to {serials[-1]}")
+    if len(serials) == 1:
+        _say(f"a leaflet in {args.pdf}, for band {serials[0]}")
+    else:
+        _say(f"{len(serials)} leaflets in {args.pdf}, bands {serials[0]} to {serials[-1]}")
+    for invitation in invitations if args.show else ():
+        _say(sender.address_of(invitation.code))
     _say("The file holds the claim codes: print it, then delete it.")
 
 

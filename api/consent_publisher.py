@@ -1,8 +1,8 @@
-"""Consent goes out, erasures come in: the ledger's side of the broker.
+"""Consent goes out, erasures and stops by bands come in: the ledger's side of the broker.
 
 One thread of its own publishes; paho's thread only hands over. What must be heard stands in the ledger's outbox
 until the broker acknowledged it; after each (re)connection everything is published again, for a broker may forget.
-An erasure is acknowledged after the ledger has it.
+What comes in is acknowledged after the ledger has it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 from sqlalchemy.exc import SQLAlchemyError
 
+from api.band_stops import BandStops
 from api.ledger import Ledger
 from api.outbox import Addressed, ConsentOutbox
 from api.renewals import Renewals
@@ -35,11 +36,12 @@ _LOG = logging.getLogger(__name__)
 _BATCH: Final = 200
 _ACK_SECONDS: Final = 10.0
 _LOOK_SECONDS: Final = 1.0  # how often the outbox is looked at unasked: another process may have written
-_UNACKED_MAX: Final = 100  # the broker sends at most so many erasures before we acknowledge one
-_SESSION_SECONDS: Final = 7 * 86_400  # the broker keeps erasures for us so long while we are away
+_UNACKED_MAX: Final = 100  # the broker sends at most so many messages before we acknowledge one
+_SESSION_SECONDS: Final = 7 * 86_400  # the broker keeps messages for us so long while we are away
 _GATEWAYS_MAX: Final = 1_000
 _SWEEP_SECONDS: Final = 60.0  # how often consents that ended are said to have ended
 _REFUSED_MAX: Final = 1_000
+_STOPS: Final = wire.STOPS_FILTER.removesuffix("+")
 #: By this name the pages send self-reports, as a gateway does; a broker's access rules must allow it to the API.
 WEB_GATEWAY: Final = "web"
 
@@ -53,19 +55,21 @@ class _Received(NamedTuple):
 
 
 class ConsentPublisher:
-    """Publishes consent and records erasures, from `with` to its end."""
+    """Publishes consent, and records erasures and stops, from `with` to its end."""
 
     def __init__(
         self,
         address: BrokerAddress,
         *,
         ledger: Ledger,
+        stops: BandStops,
         outbox: ConsentOutbox,
         client_id: str,
         renewals: Renewals | None = None,
     ) -> None:
         self._address = address
         self._ledger = ledger
+        self._stops = stops
         self._outbox = outbox
         self._renewals = renewals
         self._swept = -_SWEEP_SECONDS
@@ -160,7 +164,11 @@ class ConsentPublisher:
         self._connections += 1
         self._connected = True
         client.subscribe(
-            [(wire.ERASURES_FILTER, SubscribeOptions(qos=1)), (wire.STATUS_FILTER, SubscribeOptions(qos=0))]
+            [
+                (wire.ERASURES_FILTER, SubscribeOptions(qos=1)),
+                (wire.STOPS_FILTER, SubscribeOptions(qos=1)),
+                (wire.STATUS_FILTER, SubscribeOptions(qos=0)),
+            ]
         )
         self._wake.set()
 
@@ -189,7 +197,7 @@ class ConsentPublisher:
                 _Received(message.topic, bytes(message.payload), message.mid, message.qos, self._connections)
             )
         except queue.Full:  # not acknowledged: it comes again with the next connection
-            _LOG.error("the broker sends more erasures at once than was agreed")
+            _LOG.error("the broker sends more messages at once than was agreed")
         self._wake.set()
 
     def _take_status(self, payload: bytes) -> None:
@@ -208,7 +216,7 @@ class ConsentPublisher:
             self._wake.wait(_LOOK_SECONDS)
             self._wake.clear()
             try:
-                self._record_erasures()
+                self._take_in()
                 self._sweep()
                 if self._connected:
                     self._publish_due()
@@ -224,14 +232,17 @@ class ConsentPublisher:
             self._renewals.sweep()
             self._swept = time.monotonic()
 
-    def _record_erasures(self) -> None:
+    def _take_in(self) -> None:
         while not self._received.empty():
             received = self._received.queue[0]  # it leaves the queue after the ledger has it
             try:
-                pseudonym = wire.last_part(received.topic)
-                self._ledger.record_erasure(pseudonym, wire.decode_erasure(received.payload))
+                if received.topic.startswith(_STOPS):
+                    self._stops.heard(wire.decode_stop(received.payload))
+                else:
+                    pseudonym = wire.last_part(received.topic)
+                    self._ledger.record_erasure(pseudonym, wire.decode_erasure(received.payload))
             except wire.Malformed as fault:
-                _LOG.warning("an erasure was not understood: %s", fault)
+                _LOG.warning("an erasure or a stop was not understood: %s", fault)
             self._received.get_nowait()
             if received.connection == self._connections:
                 self._client.ack(received.mid, received.qos)

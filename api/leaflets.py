@@ -62,15 +62,25 @@ def _page(canvas: Any, invitation: Invitation, sender: Sender) -> None:
     for head, text in (
         ("Wat doet u?", "U draagt een polsband. U zegt zelf wat de band mag meten. Soms vragen we hoe u zich voelt."),
         ("Wat ziet de gemeente?", "Alleen cijfers van de hele wijk. Nooit van u. Uw naam vragen we niet."),
-        ("Moet het?", "Nee. U mag ook nee zeggen. En stoppen kan altijd, met één tik. U hoeft niet te zeggen waarom."),
+        (
+            "Moet het?",
+            "Nee. U mag ook nee zeggen. En stoppen kan altijd: met één tik, of houd de knop van de band tien seconden "
+            "ingedrukt. U hoeft niet te zeggen waarom.",
+        ),
         ("Voor wie?", "Voor iedereen van 18 jaar of ouder. Uw baas of uw school mag u niet vragen om mee te doen."),
-        ("Hoe begint u?", "Scan het vierkant met uw telefoon. Of ga naar het adres hieronder en vul uw code in."),
+        (
+            "Hoe begint u?",
+            "Scan het vierkant met uw telefoon. Of ga naar het adres hieronder en vul uw code in. Houd daarna de knop "
+            "van de band vijf seconden ingedrukt, bij een ontvanger in uw wijk.",
+        ),
     ):
         story += [Paragraph(head, HEAD), Paragraph(text, LARGE)]
     Frame(_MARGIN, 70 * mm, _WIDTH - 2 * _MARGIN, _HEIGHT - 70 * mm - 8 * mm, 0, 0, 0, 0).addFromList(story, canvas)
     if story:
         raise Fault("the leaflet's text does not fit its page: shorten WIJKPOLS_CONTROLLER_NAME or the district's name")
-    draw_qr(canvas, sender.address_of(invitation.code), _MARGIN - _QUIET, 27 * mm, _QR_SIZE)
+    address, left, low = sender.address_of(invitation.code), _MARGIN - _QUIET, 27 * mm
+    draw_qr(canvas, address, left, low, _QR_SIZE)
+    canvas.linkURL(address, (left, low, left + _QR_SIZE, low + _QR_SIZE))  # for who reads it on a screen
     beside: list[Any] = [
         Paragraph("Uw code", HEAD),
         Paragraph(invitation.code, CODE),

@@ -68,6 +68,11 @@ class ErasureState(NamedTuple):
     readings: int | None
     reports: int | None
 
+    @property
+    def seconds(self) -> float | None:
+        """From the button to the end, up to a second too long; None while the store is at it."""
+        return None if self.erased_at is None else _lasted(self.asked_at, self.erased_at)
+
 
 class ErasureTotals(NamedTuple):
     """How erasures go, over everybody, from the button to the end."""
@@ -208,16 +213,7 @@ class Ledger:
             if current.event is Event.WITHDRAWN and (current.erase or not erase):
                 return current
             at = max(self._now(), current.at)
-            record = msgspec.structs.replace(
-                current,
-                record_id=str(uuid.uuid4()),
-                event=Event.WITHDRAWN,
-                at=at,
-                purposes={},
-                valid_from=at,
-                valid_until=at,
-                erase=erase,
-            )
+            record = records.withdrawn(current, at=at, erase=erase)
             last_words.write(connection, link, record)
             if erase:
                 connection.execute(delete(ADDRESSES).where(ADDRESSES.c.pseudonym == pseudonym))
@@ -296,8 +292,7 @@ class Ledger:
         query = select(ERASURES.c.asked_at, ERASURES.c.erased_at).order_by(ERASURES.c.revision.desc())
         with self._engine.connect() as connection:
             rows = connection.execute(query.limit(_ERASURES_LOOKED_AT)).all()
-        # A choice is dated at the next whole second, so that nothing from before it is covered.
-        seconds = sorted(max(0.0, row.erased_at - (row.asked_at - 1)) for row in rows if row.erased_at is not None)
+        seconds = sorted(_lasted(row.asked_at, row.erased_at) for row in rows if row.erased_at is not None)
         return ErasureTotals(done=len(seconds), under_way=len(rows) - len(seconds), seconds=tuple(seconds))
 
     def covered(self, purpose: Purpose, now: float) -> Mapping[str, Cover]:
@@ -385,6 +380,11 @@ def new_claim_code() -> str:
     """Sixteen letters and digits in groups of four."""
     letters = base64.b32encode(secrets.token_bytes(_CLAIM_BYTES)).decode()
     return "-".join(letters[i : i + 4] for i in range(0, len(letters), 4))
+
+
+def _lasted(asked_at: int, erased_at: float) -> float:
+    """Seconds. A choice is dated at the next whole second, so that nothing from before it is covered."""
+    return max(0.0, erased_at - (asked_at - 1))
 
 
 def _sha256(text: str) -> str:

@@ -38,7 +38,8 @@ class Moves:
             current = self._current(connection, pseudonym)
             if not current.stands:
                 raise LedgerRefusal(Refusal.STOPPED)
-            record = self._again(current, district=district)
+            # No choice: a stop by the band that comes late still counts.
+            record = self._again(current, district=district, chosen_at=current.chosen_at or current.valid_from)
             last_words.write(connection, link, record)
         return record
 
@@ -74,10 +75,16 @@ class Moves:
             raise LedgerRefusal(Refusal.ERASURE_OPEN)
         return last_words.current(connection, pseudonym)
 
-    def _again(self, current: ConsentRecord, **changes: str) -> ConsentRecord:
+    def _again(self, current: ConsentRecord, **changes: str | int) -> ConsentRecord:
         # From now on: another band may remember somebody else's minutes, another district others' windows.
         at = max(math.ceil(self._clock.now()), current.at)
         until = current.valid_until if current.stands else at
         return msgspec.structs.replace(
-            current, record_id=str(uuid.uuid4()), at=at, valid_from=at, valid_until=until, erase=False, **changes
+            current,
+            record_id=str(uuid.uuid4()),
+            at=at,
+            valid_from=at,
+            valid_until=until,
+            erase=False,
+            **{"chosen_at": 0, **changes},
         )

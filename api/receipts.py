@@ -8,6 +8,7 @@ so that `receipt_check` can make it again; it is held against the published sche
 from __future__ import annotations
 
 import json
+import math
 import uuid
 from datetime import UTC, datetime
 from functools import cache
@@ -89,6 +90,9 @@ CONTEXT: Final[dict[str, Any]] = {
     "reports": {"@id": "wijkpols:reports"},
 }
 
+#: Of a withdrawal by the band alone, so that receipts of before it was there still are what is made again.
+_BAND_CONTEXT: Final = {"bandPressedAt": {"@id": "wijkpols:bandPressedAt", **_TIME}}
+
 _STATUS: Final = {
     Event.GIVEN: "dpv:ConsentGiven",
     Event.REFUSED: "dpv:ConsentRefused",
@@ -130,7 +134,8 @@ class Receipts:
         entry = self._entry(query.where(VOLUNTEERS.c.pseudonym == pseudonym))
         if entry is None:
             raise LookupError("no such volunteer")
-        return self.of(entry, created=self._clock.now())
+        # Rounded up, as a choice is: a copy that is made at once is not from before it.
+        return self.of(entry, created=math.ceil(self._clock.now()))
 
     def at(self, place: int) -> Entry | None:
         """The choice at a place of the chain; None when there is none."""
@@ -139,7 +144,7 @@ class Receipts:
     def of(self, entry: Entry, *, created: float) -> Receipt:
         """The receipt of an event, made at `created` (unix seconds), held to the schema. Raises ValidationError."""
         receipt = {
-            "@context": CONTEXT,
+            "@context": CONTEXT | _BAND_CONTEXT if entry.record.pressed_at else CONTEXT,
             "@id": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, f'urn:wijkpols:receipt:{entry.hash}')}",
             "@type": "dpv:ConsentReceipt",
             "schemaVersion": f"{_PROFILE}receipt-eu-gdpr",
@@ -218,6 +223,7 @@ def _record(record: ConsentRecord) -> dict[str, Any]:
             "event": record.event.value,
             "indicatedAt": _time(record.at),
             "indicatedBy": "dpv:DataController" if record.event in _ENDED_BY_US else "dpv:DataSubject",
+            **({"bandPressedAt": _time(record.pressed_at)} if record.pressed_at else {}),
         },
         "control": {"@type": "dpv:WithdrawConsent", "exercisedAt": record.withdrawal_method},
         "rights": [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+import uuid
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final, Literal
@@ -85,6 +86,8 @@ class ConsentRecord(
     recipients: tuple[str, ...] = ()
     storage_location: str = ""  # ISO 3166 code of the country where it is kept
     rights: dict[str, str] = {}  # article of the GDPR -> where the right is exercised
+    chosen_at: int = 0  # unix seconds of the choice itself, when only district or band are newer; 0: `valid_from`
+    pressed_at: int = 0  # unix seconds at which the band's button was held, where that was the withdrawal
 
     @property
     def stands(self) -> bool:
@@ -141,6 +144,22 @@ def end_of_consent(at: int) -> int:
     return int(begin.replace(year=year, month=month, day=day).timestamp())
 
 
+def withdrawn(current: ConsentRecord, *, at: int, erase: bool = False, pressed_at: int = 0) -> ConsentRecord:
+    """The record of a withdrawal of everything that follows `current`."""
+    return msgspec.structs.replace(
+        current,
+        record_id=str(uuid.uuid4()),
+        event=Event.WITHDRAWN,
+        at=at,
+        purposes={},
+        valid_from=at,
+        valid_until=at,
+        erase=erase,
+        chosen_at=0,
+        pressed_at=pressed_at,
+    )
+
+
 def message_of(record: ConsentRecord, revision: int) -> ConsentMessage:
     """What is published of a record. A choice with nothing in it is said as a withdrawal, never implied."""
     if record.stands:
@@ -153,6 +172,7 @@ def message_of(record: ConsentRecord, revision: int) -> ConsentMessage:
             valid_from=record.valid_from,
             valid_until=record.valid_until,
             issued_at=record.at,
+            chosen_at=record.chosen_at,
         )
     return ConsentMessage(
         revision=revision,

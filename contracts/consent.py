@@ -16,6 +16,8 @@ import msgspec
 from contracts.faults import UsageFault
 from contracts.reading import FIELDS, Category, Reading, SelfReport
 
+#: The clocks of a gateway and of the API may differ by so much.
+STOP_CLOCK_S: Final = 5
 #: A mirror holds at most this many bands; a broker that sends more is not ours.
 MIRROR_BANDS_MAX: Final = 1_000_000
 BAND_KEY_BYTES_MIN: Final = 16
@@ -47,7 +49,12 @@ class ConsentMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     valid_from: int = 0  # unix seconds; nothing from before this choice is covered (a band may remember more)
     valid_until: int = 0  # unix seconds; consent ends after six months
     issued_at: int = 0  # unix seconds
+    chosen_at: int = 0  # unix seconds of the choice itself, when a move came after it; 0: `valid_from`
     erase: bool = False  # with a withdrawal: erase what is stored
+
+    def ended_by(self, pressed_at: float) -> bool:
+        """Whether the band's button, held until `pressed_at` (unix seconds), ends this choice: it came after it."""
+        return self.state is ConsentState.GIVEN and (self.chosen_at or self.valid_from) <= pressed_at + STOP_CLOCK_S
 
 
 class Cover(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,6 +168,11 @@ class ConsentMirror:
     def message(self, token: str) -> ConsentMessage | None:
         """The newest message of a band."""
         return self._by_token.get(token)
+
+    def whose(self, token: str) -> str:
+        """Whose band this is, by its newest message; '' when nothing is known of it."""
+        message = self._by_token.get(token)
+        return "" if message is None else message.pseudonym
 
     def by_token(self, token: str, now: float) -> Cover | None:
         """What is covered for a band at `now` (unix seconds)."""

@@ -19,6 +19,7 @@ ROOT: Final = "wijkpols/v1"
 CONSENTS_FILTER: Final = f"{ROOT}/consents/+"
 READINGS_FILTER: Final = f"{ROOT}/readings/+/+"
 ERASURES_FILTER: Final = f"{ROOT}/erasures/+"
+STOPS_FILTER: Final = f"{ROOT}/stops/+"
 STATUS_FILTER: Final = f"{ROOT}/gateways/+/status"
 #: Readings and reports in one message: 60 full ones stay below rumqttd's default payload limit of 20,480 bytes.
 ITEMS_MAX: Final = 60
@@ -89,6 +90,17 @@ class Erasure(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     erased_at: float  # unix seconds
 
 
+class Stop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a gateway says at `wijkpols/v1/stops/{gateway}`: a wearer held the band's button, which is a withdrawal.
+
+    It is said again until the band's consent says so too.
+    """
+
+    v: Literal[1] = 1
+    band: str  # its token
+    pressed_at: int  # unix seconds
+
+
 class ReadingsTopic(NamedTuple):
     """Where readings come from: the district in which the bands were heard, and the gateway that heard them."""
 
@@ -126,6 +138,13 @@ def status_topic(gateway: str) -> str:
     return f"{ROOT}/gateways/{gateway}/status"
 
 
+def stop_topic(gateway: str) -> str:
+    """Where a gateway says which wearers stopped by their bands. Raises Malformed."""
+    if not valid_gateway_name(gateway):
+        raise Malformed("gateway name not fit for a topic")
+    return f"{ROOT}/stops/{gateway}"
+
+
 def consent_topic(token: str) -> str:
     """Where the retained consent of a band stands. Raises Malformed."""
     return f"{ROOT}/consents/{_checked(token)}"
@@ -152,9 +171,10 @@ _READINGS = msgspec.json.Decoder(ReadingsMessage)
 _CONSENT = msgspec.json.Decoder(ConsentMessage)
 _STATUS = msgspec.json.Decoder(GatewayStatus)
 _ERASURE = msgspec.json.Decoder(Erasure)
+_STOP = msgspec.json.Decoder(Stop)
 
 
-def encode(message: ReadingsMessage | ConsentMessage | GatewayStatus | Erasure) -> bytes:
+def encode(message: ReadingsMessage | ConsentMessage | GatewayStatus | Erasure | Stop) -> bytes:
     """A message as the bytes of its JSON."""
     return _ENCODER.encode(message)
 
@@ -180,6 +200,13 @@ def decode_status(payload: bytes) -> GatewayStatus:
 def decode_erasure(payload: bytes) -> Erasure:
     """Raises Malformed."""
     return _decode(_ERASURE, payload)
+
+
+def decode_stop(payload: bytes) -> Stop:
+    """Raises Malformed."""
+    stop = _decode(_STOP, payload)
+    _checked(stop.band)
+    return stop
 
 
 def _decode(decoder: msgspec.json.Decoder[T], payload: bytes) -> T:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import shlex
 import signal
 import sys
 import tempfile
@@ -17,12 +18,13 @@ import msgspec
 
 from contracts.ports import Fault, UsageFault
 from demo.city import VOLUNTEERS_DEFAULT
+from demo.guest import SERIAL
 from demo.performance import Options, Performance
 from demo.summary import in_words
 from demo.timeline import DAYS_MAX
 
 PORT_DEFAULT: Final = 8080
-_ANALYTICS_EVERY_S: Final = 60.0
+_ANALYTICS_EVERY_S: Final = 60
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,11 +76,23 @@ def run(args: argparse.Namespace) -> int:
 def _stay(performance: Performance) -> None:
     """Serve, go on live over Bluetooth, and release what becomes due, until Ctrl-C."""
     performance.release()
-    with contextlib.suppress(KeyboardInterrupt):
-        print(f"\nReady: {performance.address}  (Dutch; English under /en)", file=sys.stderr)  # noqa: T201
-        print("A few bands go on live over Bluetooth. Ctrl-C ends it.", file=sys.stderr)  # noqa: T201
-        performance.live(every_s=_ANALYTICS_EVERY_S)
+    with contextlib.suppress(KeyboardInterrupt), performance.guest() as guest:
+        command = f"  {_program()} --settings {shlex.quote(str(guest.file))}"
+        for line in (
+            f"\nReady: {performance.address}  (Dutch; English under /en)",
+            "A few bands go on live over Bluetooth. Ctrl-C ends it.",
+            "\nTake part yourself, in a second terminal: get invited, then put on a band.",
+            f"{command} volunteers invite --serials {SERIAL} --district {guest.district} --pdf leaflet.pdf --show",
+            f"{command} bands",
+        ):
+            print(line, file=sys.stderr)  # noqa: T201
+        performance.live(guest, every_s=_ANALYTICS_EVERY_S)
     print("Ending: the gateway sends what it holds.", file=sys.stderr)  # noqa: T201
+
+
+def _program() -> str:
+    """How this program was called, so that a line can be copied into another terminal."""
+    return shlex.quote(sys.argv[0]) if Path(sys.argv[0]).name == "wijkpols" else "python -m wijkpols"
 
 
 def _options(args: argparse.Namespace, folder: Path) -> Options:

@@ -14,7 +14,7 @@ from analytics.app import Analytics
 from analytics.release_log import ReleaseLog
 from api.app import Registry, build, listen, server
 from api.consent_publisher import ConsentPublisher
-from api.settings import Settings, read_settings
+from api.settings import PREFIX, Settings, read_settings
 from contracts.broker_url import BrokerAddress
 from contracts.district import District
 from contracts.ports import Fault, ReadingStore, SystemClock
@@ -23,6 +23,10 @@ from demo.embedded_broker import EmbeddedBroker
 from ingest.app import Ingest, open_store
 
 HOST: Final = "127.0.0.1"
+#: The same by name: a browser makes no passkey for a number.
+_NAME: Final = "localhost"
+#: Settings of ours that the commands of another terminal need.
+_SHARED: Final = ("registry_url", "broker_url", "band_key", "controller_name", "public_url")
 _STOP_S_MAX: Final = 10.0
 _READY_S_MAX: Final = 30.0
 _LAST_WORD_S_MAX: Final = 10.0
@@ -75,7 +79,7 @@ class House:
         broker = BrokerAddress.parse(self._given_broker) if self._given_broker else None
         # What can be wrong with what was asked for is said before anything starts.
         bound = stack.enter_context(closing(listen(HOST, self._port)))
-        self.address = f"http://{HOST}:{bound.getsockname()[1]}"
+        self.address = f"http://{_NAME}:{bound.getsockname()[1]}"
         self.store: ReadingStore = stack.enter_context(closing(open_store(self._store_url)))
         if broker is None:
             self.broker_url = stack.enter_context(EmbeddedBroker()).url
@@ -119,16 +123,23 @@ class House:
         """The districts of this installation."""
         return self.registry.districts.all()
 
+    def shared_settings(self) -> dict[str, str]:
+        """Settings by which a command finds this registry and broker, as `WIJKPOLS_…`: value. They hold secrets."""
+        return {f"{PREFIX}{name.upper()}": str(self._given()[name]) for name in _SHARED}
+
     def _settings(self) -> Settings:
-        return read_settings(
-            registry_url=f"sqlite:///{self._folder.resolve() / 'registry.sqlite'}",
-            broker_url=self.broker_url,
-            band_key=self.band_key,
-            controller_name="Gemeente Utrecht (demonstratie)",
-            public_url=self.address,
-            demo_note=self._note[0],
-            demo_note_en=self._note[1],
-        )
+        return read_settings(**self._given())
+
+    def _given(self) -> dict[str, str]:
+        return {
+            "registry_url": f"sqlite:///{self._folder.resolve() / 'registry.sqlite'}",
+            "broker_url": self.broker_url,
+            "band_key": self.band_key,
+            "controller_name": "Gemeente Utrecht (demonstratie)",
+            "public_url": self.address,
+            "demo_note": self._note[0],
+            "demo_note_en": self._note[1],
+        }
 
 
 def _kept_secret(file: Path) -> str:

@@ -17,6 +17,7 @@ from demo import timeline
 from demo.children import Child
 from demo.city import Volunteer, everything, population, serial, spread
 from demo.enrol import enrol
+from demo.guest import Guest
 from demo.house import House
 from demo.player import Plan, Wearer
 from demo.progress import phase
@@ -172,7 +173,16 @@ class Performance:
             self._house.analytics.run()
             done(1)
 
-    def live(self, *, every_s: float) -> None:
+    def guest(self) -> Guest:
+        """A place for the band of whoever tries the demonstration, to be entered."""
+        return Guest(
+            settings=self._house.shared_settings(),
+            district=self._kept.district,
+            folder=self._options.folder,
+            logs=self._logs,
+        )
+
+    def live(self, guest: Guest, *, every_s: int) -> None:
         """Bands over Bluetooth in real time, and a release of what becomes due, until interrupted."""
         if self._recordings:
             self.hear_bands()
@@ -181,7 +191,9 @@ class Performance:
         with self._radio(self._radio_plan(at=now, minutes=_LIVE_MINUTES, speed=1.0)) as radio:
             while True:
                 radio.check()
-                time.sleep(every_s)
+                for _ in range(every_s):
+                    guest.check()
+                    time.sleep(1)
                 self._house.analytics.run()
 
     def summary(self, *, seconds: float) -> Summary:

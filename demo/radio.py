@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -31,6 +32,32 @@ class RadioPlan(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float  # of the world, that the longest band plays
 
 
+def gateway(
+    name: str,
+    *,
+    radio: str,
+    broker_url: str,
+    band_key: str,
+    district: str,
+    folder: Path,
+    logs: Path,
+    slots: int,
+    revisit_s: float = 600.0,
+) -> Child:
+    """A gateway that hangs in a district and opens `radio` (as `tcp-client:HOST:PORT`), to be entered."""
+    settings = {
+        "WIJKPOLS_BROKER_URL": broker_url,
+        "WIJKPOLS_BAND_KEY": band_key,
+        "WIJKPOLS_GATEWAY_NAME": name,
+        "WIJKPOLS_GATEWAY_DISTRICT": district,
+        "WIJKPOLS_GATEWAY_OUTBOX": str(folder / name),
+        "WIJKPOLS_GATEWAY_RADIO": f"bumble:{radio}",
+        "WIJKPOLS_GATEWAY_SLOTS": str(slots),
+        "WIJKPOLS_GATEWAY_REVISIT_S": f"{revisit_s:g}",
+    }
+    return Child("gateway" if name == GATEWAY else name, ["gateway", "run"], env=settings, logs=logs)
+
+
 class Radio:
     """The two processes for as long as the `with` block lasts; at its end the gateway has sent all it holds."""
 
@@ -38,24 +65,23 @@ class Radio:
         self._plan = plan
         words = ["bands", "--radio", "tcp-server:127.0.0.1:0", "--speed", f"{plan.speed:g}"]
         self._bands = Child("bands", [*words, *plan.words], env={}, logs=logs)
-        self._settings = {
-            "WIJKPOLS_BROKER_URL": broker_url,
-            "WIJKPOLS_BAND_KEY": band_key,
-            "WIJKPOLS_GATEWAY_NAME": GATEWAY,
-            "WIJKPOLS_GATEWAY_DISTRICT": plan.district,
-            "WIJKPOLS_GATEWAY_OUTBOX": str(folder / GATEWAY),
-            "WIJKPOLS_GATEWAY_SLOTS": str(min(plan.bands, SLOTS_MAX)),
-        }
-        self._logs = logs
+        self._gateway_of = partial(
+            gateway,
+            GATEWAY,
+            broker_url=broker_url,
+            band_key=band_key,
+            district=plan.district,
+            folder=folder,
+            logs=logs,
+            slots=min(plan.bands, SLOTS_MAX),
+        )
         self._gateway: Child | None = None
 
     def __enter__(self) -> Self:
         self._bands.__enter__()
         try:
             radio = self._hear("radio", _READY_S_MAX)["radio"]
-            env = {**self._settings, "WIJKPOLS_GATEWAY_RADIO": f"bumble:{radio}"}
-            self._gateway = Child("gateway", ["gateway", "run"], env=env, logs=self._logs)
-            self._gateway.__enter__()
+            self._gateway = self._gateway_of(radio=radio).__enter__()
         except BaseException:
             self._bands.end()
             raise

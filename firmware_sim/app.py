@@ -26,7 +26,7 @@ from firmware_sim.recording import Recording, RecordingFault, load_folder
 from firmware_sim.security import ADDRESS_S, BondFault, Security
 from firmware_sim.settings import BandSettings
 from firmware_sim.synthetic import Person, Wearing
-from firmware_sim.wristband import Wristband
+from firmware_sim.wristband import OPEN_HOLD_S, STOP_HOLD_S, Wristband
 
 EXIT_FAULT: Final = 1
 EXIT_USAGE: Final = 2
@@ -69,8 +69,9 @@ class Bands:
                 speed=speed,
                 log=_log(store, serial, source) if store is not None else None,
                 drift_ppm=drift_ppm,
-                security=Security(_bonds(store, serial)),
+                security=Security(_file(store, f"{serial}.bonds.json")),
                 address_s=address_s,
+                stop_file=_file(store, f"{serial}.stop"),
             )
             for serial, source in worn
         ]
@@ -124,8 +125,8 @@ def _log(store: Path | str, serial: str, source: Source) -> RecordLog:
     return RecordLog(medium=medium, now=source.spans()[0][0])
 
 
-def _bonds(store: Path | str | None, serial: str) -> Path | None:
-    return None if store is None or store == IN_MEMORY else Path(store) / f"{serial}.bonds.json"
+def _file(store: Path | str | None, name: str) -> Path | None:
+    return None if store is None or store == IN_MEMORY else Path(store) / name
 
 
 def sources(settings: BandSettings, *, now: float) -> list[Source]:
@@ -199,6 +200,17 @@ async def _serve(settings: BandSettings, worn: list[Worn]) -> None:
     async with fleet as bands:
         _say(radio=bands.radio)
         _say(event="ready", bands=len(worn), minutes=bands.minutes)
+        loop, pressing = asyncio.get_running_loop(), set[asyncio.Task[None]]()
+
+        def press(held_s: float) -> None:
+            _say(event="button", held_s=held_s)
+            tasks = [loop.create_task(band.hold_button(held_s), name="button") for band in bands.wristbands]
+            pressing.update(tasks)
+            for task in tasks:
+                task.add_done_callback(pressing.discard)
+
+        loop.add_signal_handler(signal.SIGUSR1, press, OPEN_HOLD_S)
+        loop.add_signal_handler(signal.SIGUSR2, press, STOP_HOLD_S)
         await bands.done()
         _say(event="done", bands=len(worn), minutes=bands.minutes)
         if not settings.exit_when_done:

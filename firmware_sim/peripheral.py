@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import struct
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, cast
 
 from bumble import att, core, gatt, hci
@@ -36,7 +36,8 @@ _FIRMWARE: Final = "0.1.0"
 class Peripheral:
     """One band on the air. One central at a time; notifies and indicates only what that central subscribed to.
 
-    `read` gives the value of a readable characteristic when it is asked for: TEMPERATURE, CURRENT_TIME and BATTERY.
+    `read` gives the value of a readable characteristic when it is asked for: TEMPERATURE, CURRENT_TIME, BATTERY and
+    STOP. `write` takes what is written to one; it raises att.ATT_Error.
     `hurried`: it will send far more than a real band does. Between the band's and the central's stacks lie sockets that
     hold tens of thousands of frames; a central that is slower than its bands would be seconds behind, and could not
     even connect to another one in time. So a hurried band asks the central something small after each 32
@@ -53,6 +54,7 @@ class Peripheral:
         link: AirLink,
         serial: str,
         read: Callable[[Kind], bytes],
+        write: Mapping[Kind, Callable[[bytes], Any]] | None = None,
         hurried: bool = False,
         memory: RecordServer | None = None,
         advertising_ms: float = ADVERTISING_MS,
@@ -77,7 +79,7 @@ class Peripheral:
             host=Host(self._controller, self._controller),
         )
         self._memory = memory
-        self._characteristics = self._all_characteristics(read)
+        self._characteristics = self._all_characteristics(read, write or {})
         self._device.keystore = security
         self._device.pairing_config_factory = security.pairing
         stored = self._stored_records()
@@ -210,15 +212,18 @@ class Peripheral:
         """Play the loss of the link: both ends see a supervision timeout."""
         self._link.drop(self._controller)
 
-    def _all_characteristics(self, read: Callable[[Kind], bytes]) -> dict[Kind, Characteristic[bytes]]:
+    def _all_characteristics(
+        self, read: Callable[[Kind], bytes], write: Mapping[Kind, Callable[[bytes], Any]]
+    ) -> dict[Kind, Characteristic[bytes]]:
         memory = self._memory
-        if memory is None:
-            return {kind: _characteristic(kind, read) for kind in Kind if kind not in STORED}
-        write: dict[Kind, Callable[[bytes], Any]] = {
-            Kind.CURRENT_TIME: memory.write_time,
-            Kind.RACP: lambda value: memory.write_request(value, self),
-        }
-        return {kind: _characteristic(kind, read, write.get(kind)) for kind in Kind}
+        if memory is not None:
+            write = {
+                **write,
+                Kind.CURRENT_TIME: memory.write_time,
+                Kind.RACP: lambda value: memory.write_request(value, self),
+            }
+        kinds = [kind for kind in Kind if memory is not None or kind not in STORED]
+        return {kind: _characteristic(kind, read, write.get(kind)) for kind in kinds}
 
     def _stored_records(self) -> list[Characteristic[bytes]]:
         """What a band with a memory has besides."""
@@ -312,10 +317,11 @@ class Peripheral:
 def _characteristic(
     kind: Kind, read: Callable[[Kind], bytes], write: Callable[[bytes], Any] | None = None
 ) -> Characteristic[bytes]:
-    if kind in (Kind.TEMPERATURE, Kind.CURRENT_TIME, Kind.BATTERY):
-        properties = _READ | _NOTIFY
+    properties = _INDICATE if kind in (Kind.SELF_REPORT, Kind.RACP, Kind.STOP) else _NOTIFY
+    if kind in (Kind.TEMPERATURE, Kind.CURRENT_TIME, Kind.BATTERY, Kind.STOP):
+        properties |= _READ
     else:
-        properties, read = (_INDICATE if kind in (Kind.SELF_REPORT, Kind.RACP) else _NOTIFY), _not_to_be_read
+        read = _not_to_be_read
     permissions = Characteristic.READABLE
     if write is None:
         value = CharacteristicValue(read=lambda _connection: read(kind))
@@ -358,6 +364,10 @@ def _services(
         Service(profile.ENVIRONMENTAL_SENSING_SERVICE, [of[Kind.TEMPERATURE]]),
         Service(
             profile.WIJKPOLS_SERVICE,
-            [*(of[kind] for kind in (Kind.BEAT_TIMING, Kind.EDA, Kind.MOTION, Kind.SELF_REPORT)), *stored],
+            [
+                *(of[kind] for kind in (Kind.BEAT_TIMING, Kind.EDA, Kind.MOTION, Kind.SELF_REPORT)),
+                *stored,
+                of[Kind.STOP],
+            ],
         ),
     ]

@@ -48,14 +48,16 @@ class Kind(Enum):
     TEMPERATURE = "2A6E"
     CURRENT_TIME = "2A2B"
     BATTERY = "2A19"
+    STOP = wijkpols_uuid(0x0009)
     RECORD = wijkpols_uuid(0x0006)
     RACP = "2A52"
 
 
 #: Of a band with a memory alone.
 STORED: Final = frozenset({Kind.RECORD, Kind.RACP})
-#: What needs the wearer's consent; the clock, the battery and a control point say nothing of a person.
-PERSONAL: Final = frozenset(Kind) - {Kind.CURRENT_TIME, Kind.BATTERY, Kind.RACP}
+#: What needs the wearer's consent; the clock, the battery and a control point say nothing of a person, and a stop is
+#: told whatever the consent.
+PERSONAL: Final = frozenset(Kind) - {Kind.CURRENT_TIME, Kind.BATTERY, Kind.RACP, Kind.STOP}
 #: What needs an encrypted link: all but the battery, since a clock that is off can be followed through the town.
 GUARDED: Final = frozenset(Kind) - {Kind.BATTERY}
 
@@ -164,6 +166,11 @@ def current_time(time: int) -> bytes:
 def battery_level(percent: int) -> bytes:
     """Battery Level, BAS 1.0: 0 to 100."""
     return bytes((_count("battery", percent, 0, 100),))
+
+
+def stop(age: int | None) -> bytes:
+    """Stop: whether the wearer said stop, and for how long that is so at least, in s; None: not said."""
+    return _pack("stop", "<BI", age is not None, min(age or 0, 0xFFFFFFFF))
 
 
 def advertising_data() -> bytes:

@@ -212,6 +212,17 @@ class RecordLog:
             self._save()
         return gone
 
+    def wipe(self) -> None:
+        """Overwrite all records and forget the ended clocks: a new log, in which nothing older is found."""
+        empty = bytes(SLOT_BYTES)
+        for at in range(_RING_AT, self._medium.size(), SLOT_BYTES):
+            self._medium.write(at, empty)
+        self.id = secrets.randbits(32)
+        self._held = bytearray(self._slots)
+        self._newest = self._deleted = self._overwritten = 0
+        self._ended = []
+        self._save()
+
     def clock_set(self, *, shown: int, to: int) -> None:
         """The clock showed `shown` and was set to `to`: a new clock begins."""
         self._end_clock(shown, to)
@@ -249,10 +260,8 @@ class RecordLog:
         blocks = [self._medium.read(i * BLOCK_BYTES, BLOCK_BYTES) for i in range(2)]
         states = [state for block in blocks if (state := _block_state(block)) is not None]
         if not states:  # new, or beyond repair: the numbers begin anew, and so does the log
-            self.id = secrets.randbits(32)
             self.boot = 1
-            self._wipe()
-            self._save()
+            self.wipe()
             return
         state = max(states, key=lambda one: one.generation)
         self._generation, self.id, self.boot = state.generation, state.log, state.boot + 1
@@ -282,12 +291,6 @@ class RecordLog:
                 break
             self._newest += 1
             self._held[torn] = 0
-
-    def _wipe(self) -> None:
-        """Nothing of an older log may be taken for one of this."""
-        empty = bytes(SLOT_BYTES)
-        for at in range(_RING_AT, self._medium.size(), SLOT_BYTES):
-            self._medium.write(at, empty)
 
     def _end_clock(self, ended: int, after: int | None) -> None:
         clock = self.clock

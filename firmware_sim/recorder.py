@@ -21,11 +21,16 @@ class Recorder:
         self._samples: Samples | None = None
         self._start = 0
         self._told = 0  # answers before this second are stored
+        self._from = 0
 
     def begin(self, samples: Samples) -> None:
         """What is measured from now on."""
         self._samples = samples
-        self._start = self._told = samples.start
+        self._start = self._told = max(samples.start, self._from)
+
+    def only_from(self, tick: int) -> None:
+        """Nothing of before `tick` is to be stored."""
+        self._from = self._start = self._told = tick
 
     def until(self, tick: int) -> None:
         """All before `tick` has been measured: a band with nobody to tell comes by once for each record."""
@@ -35,7 +40,7 @@ class Recorder:
         for answer in samples.reports:
             if self._told <= answer.at < tick:
                 self._log.append(partial(record.self_report, answer))
-        self._told = tick
+        self._told = max(self._told, tick)
         if tick % RECORD_S == 0 or tick == samples.end:
             self.close(tick)
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
+from pathlib import Path
 from typing import Final
 
 from firmware_sim import profile
@@ -26,12 +27,13 @@ from firmware_sim.battery import Battery
 from firmware_sim.frames import PART_S, SLOW_S, FrameEncoder
 from firmware_sim.peripheral import ADVERTISING_MS, Peripheral
 from firmware_sim.physiology import Source, minutes_touched
-from firmware_sim.profile import Kind
+from firmware_sim.profile import PERSONAL, Kind
 from firmware_sim.record import HEART, MOTION, RECORD_S, SKIN
 from firmware_sim.record_log import RecordLog
 from firmware_sim.record_server import RecordServer
 from firmware_sim.recorder import Recorder
 from firmware_sim.security import ADDRESS_S, Security
+from firmware_sim.stop import Stop
 
 #: A band waits so long for another subscription before it begins; in a hurry longer, for each second lost then is many
 #: of its own, and its central may be busy with other bands.
@@ -49,6 +51,10 @@ _OF_SENSOR: Final = {
     Kind.TEMPERATURE: SKIN,
     Kind.MOTION: MOTION,
 }
+#: How long the button is held: to open the band to a new gateway, and to stop.
+OPEN_HOLD_S: Final = 5.0
+STOP_HOLD_S: Final = 10.0
+_NEVER: Final = 1 << 40
 #: How long a band whose time is the link's own pace is worn on after its last sample, so that its last minute is over.
 AFTERWARDS_S: Final = 120
 
@@ -59,7 +65,7 @@ class Wristband:
     `speed`: seconds of the band's clock per second of the world; None for as fast as the link takes it.
     `log`: the memory of a band that stores its records. `drift_ppm`: of its clock; above 0 it runs fast. `charge`: of
     its battery at the start, percent; where that is little its sensors stop one after the other.
-    `security` and `address_s`: see Peripheral.
+    `security` and `address_s`: see Peripheral. `stop_file`: where it keeps that its wearer said stop.
     """
 
     def __init__(
@@ -75,6 +81,7 @@ class Wristband:
         charge: float = 100.0,
         security: Security | None = None,
         address_s: float = ADDRESS_S,
+        stop_file: Path | None = None,
     ) -> None:
         if speed is not None and speed <= 0:
             raise ValueError("a band's speed is above 0, or None")
@@ -104,6 +111,7 @@ class Wristband:
             link=link,
             serial=serial,
             read=self._read,
+            write={Kind.STOP: self._write_stop},
             hurried=hurried,
             memory=self._server,
             advertising_ms=advertising_ms,
@@ -112,6 +120,10 @@ class Wristband:
         )
         self._set_at: int | None = None  # when the clock was set, until `_play` has seen it
         self.frames_sent = 0
+        self._measures_from = 0  # by its own clock
+        self._stop = Stop(stop_file, lambda: self._moment(self._speed))
+        if self._stop.said:  # power may have been lost before all was forgotten
+            self._forget_all()
 
     @property
     def now(self) -> int:
@@ -127,6 +139,22 @@ class Wristband:
     def records_held(self) -> int:
         """How many records the memory holds; 0 without a memory."""
         return self._log.count() if self._log is not None else 0
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the wearer said stop."""
+        return self._stop.said
+
+    async def hold_button(self, seconds: float) -> None:
+        """The wearer holds the button for so long, and lets go: five seconds open the band, ten stop it."""
+        if seconds >= STOP_HOLD_S:
+            self._stop.say()
+            self._forget_all()
+            if await self.peripheral.indicate(Kind.STOP, self._stop.value()):
+                self._stop.told = True
+                self.frames_sent += 1
+        elif seconds >= OPEN_HOLD_S:
+            await self.peripheral.hold_button()
 
     async def run(self) -> None:
         """Play the source to its end; the peripheral must be on the air."""
@@ -150,7 +178,7 @@ class Wristband:
     async def _until_read(self, log: RecordLog, server: RecordServer) -> None:
         if self._speed is None:
             self._now += AFTERWARDS_S
-        while log.oldest:
+        while log.oldest or (self._stop.said and not self._stop.told):
             await server.wait_deleted(1.0 if self._speed is None else RECORD_S / self._speed)
             if self._speed is not None:
                 self._now = max(self._now, int(self._moment(self._speed)))
@@ -225,6 +253,8 @@ class Wristband:
 
     async def _send(self, encoder: FrameEncoder, tick: int, *, final: bool) -> None:
         for kind, value in encoder.at(tick, payload_bytes=self.peripheral.payload_bytes, final=final):
+            if kind in PERSONAL and tick <= self._measures_from:
+                continue
             if kind is Kind.SELF_REPORT:
                 if self._recorder is None:
                     self._answers.append(value)
@@ -270,7 +300,32 @@ class Wristband:
     def _read(self, kind: Kind) -> bytes:
         if kind is Kind.CURRENT_TIME:
             return profile.current_time(self._clock.shows(self._moment(self._speed)))
+        if kind is Kind.STOP:
+            self._stop.told = True
+            return self._stop.value()
         return self._temperature if kind is Kind.TEMPERATURE else profile.battery_level(self._battery.level)
+
+    def _write_stop(self, value: bytes) -> None:
+        """A gateway says that a choice came after the stop: the band measures again."""
+        if self._stop.write(value):
+            self._measure_again()
+
+    def _forget_all(self) -> None:
+        """The wearer said stop: what is not told yet is never told, and nothing is measured."""
+        self._measure_from(_NEVER)
+        self._answers.clear()
+        self._temperature = profile.temperature(profile.TEMPERATURE_UNKNOWN)
+        if self._log is not None:
+            self._log.wipe()
+
+    def _measure_again(self) -> None:
+        """From the next ten seconds on."""
+        self._measure_from((self._clock.shows(self._moment(self._speed)) // RECORD_S + 1) * RECORD_S)
+
+    def _measure_from(self, second: int) -> None:
+        self._measures_from = second
+        if self._recorder is not None:
+            self._recorder.only_from(second)
 
     def _moment(self, speed: float | None) -> float:
         """The moment of the world that is now: up to a second after `_now` while it plays."""
@@ -287,3 +342,5 @@ class Wristband:
             self._recorder.close(shown)
             self._log.clock_set(shown=shown, to=int(to))
         self._clock.set(moment, to)
+        if shown < self._measures_from < _NEVER:  # that was said by the clock as it was
+            self._measure_again()

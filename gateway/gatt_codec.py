@@ -42,6 +42,8 @@ _SELF_REPORT_REASONS: Final = (
 )
 #: Adjust reason of a written Current Time (CTS 1.1, 3.1.2.4).
 _EXTERNAL_REFERENCE: Final = 0x02
+#: What is written to Stop when the wearer chose anew since.
+GO_ON: Final = b"\0"
 _SERIAL = re.compile(r"[!-~](?:[ -~]{0,62}[!-~])?")
 
 
@@ -207,6 +209,15 @@ def battery_level(data: Bytes) -> int:
     body.end()
     body.within(percent, 0, 100)
     return int(percent)
+
+
+def stop(data: Bytes) -> int | None:
+    """Stop, Wijkpols `0009`: for how many seconds at least the wearer has wanted to stop; None: not so."""
+    body = Body("stop", data)
+    stopped, age = body.take("<BI")
+    body.end()
+    body.within(stopped, 0, 1)
+    return age if stopped else None
 
 
 def serial_number(data: Bytes) -> str:

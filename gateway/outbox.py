@@ -197,6 +197,25 @@ class Outbox:
                 self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             return gone
 
+    def stop(self, token: str, pressed_at: int, pseudonym: str) -> int:
+        """The wearer of a band stopped: that is kept, and nothing of them. Returns how many readings went."""
+        with self._lock:
+            with self._transaction():
+                self._db.execute("INSERT OR REPLACE INTO stops VALUES (?, ?)", (token, pressed_at))
+                gone = self._throw("pseudonym = ?", (pseudonym,))
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # it outlasts a power cut, what went does not
+            return gone
+
+    def stops(self) -> dict[str, int]:
+        """When each band was stopped, unix seconds, by token."""
+        with self._guarded():
+            return dict(self._db.execute("SELECT token, pressed_at FROM stops").fetchall())
+
+    def forget_stop(self, token: str) -> None:
+        """The consent says it too."""
+        with self._transaction():
+            self._db.execute("DELETE FROM stops WHERE token = ?", (token,))
+
     def expire(self, before: float) -> int:
         """Remove what was added before `before` (unix seconds); no store would take it. Returns how many readings."""
         oldest = "SELECT added_at FROM outbox WHERE void_from IS NULL ORDER BY seq LIMIT 1"

@@ -32,6 +32,10 @@ CREATE TABLE IF NOT EXISTS turns (          -- since when each band waits: its t
     band BLOB PRIMARY KEY,                  -- keyed hash of its identity or address
     at INTEGER NOT NULL                     -- unix seconds
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS stops (          -- bands whose wearers stopped, until their consent says so too
+    token TEXT PRIMARY KEY,
+    pressed_at INTEGER NOT NULL             -- unix seconds
+) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS made (           -- one row
     id INTEGER NOT NULL,                    -- of this outbox: another one counts its messages anew
     salt BLOB NOT NULL

@@ -27,6 +27,7 @@ BEAT_TIMING: Final = _wijkpols(0x0002)
 EDA: Final = _wijkpols(0x0003)
 MOTION: Final = _wijkpols(0x0004)
 SELF_REPORT: Final = _wijkpols(0x0005)
+STOP: Final = _wijkpols(0x0009)
 #: Of a band with a memory.
 RECORD: Final = _wijkpols(0x0006)
 LOG: Final = _wijkpols(0x0007)
@@ -34,4 +35,4 @@ RECORD_CONTENTS: Final = _wijkpols(0x0008)
 RACP: Final = _sig(0x2A52)
 MEMORY: Final = (RECORD, LOG, RECORD_CONTENTS, RACP, CURRENT_TIME)
 #: What only a Wijkpols band has.
-OWN: Final = (BEAT_TIMING, EDA, MOTION, SELF_REPORT, RECORD, LOG, RECORD_CONTENTS)
+OWN: Final = (BEAT_TIMING, EDA, MOTION, SELF_REPORT, RECORD, LOG, RECORD_CONTENTS, STOP)

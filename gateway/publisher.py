@@ -8,11 +8,10 @@ status, a silence of `quiet_s` must do; what is sent stays safe: a row whose con
 They are read with QoS 0, since rumqttd gives a QoS 1 subscription only the first 100 of them (docs/adr/0004), and the
 subscription is then raised to QoS 1 for the changes, without having it all sent again (MQTT 5, 3.8.3.1).
 
-Out: the outbox's rows, oldest first, a bounded number in flight, each removed when its PUBACK is here, and sent again
-when the connection breaks soon after (`gateway/lately.py`); and the gateway's status, retained, with `online` false as
-last will. Connecting, and waiting longer each time, are paho's; one thread of ours (`_pump`) publishes and removes.
-Each connection has a client of its own: one that connects again by itself would send what was in flight before the
-consents are read.
+Out: the outbox's rows and the wearers who stopped (`gateway/sending.py`); and the gateway's status, retained, with
+`online` false as last will. Connecting, and waiting longer each time, are paho's; one thread of ours (`_pump`)
+publishes. Each connection has a client of its own: one that connects again by itself would send what was in flight
+before the consents are read.
 """
 
 from __future__ import annotations
@@ -21,13 +20,12 @@ import logging
 import sqlite3
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Final
 
 import paho.mqtt.client as mqtt
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
-from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
@@ -35,22 +33,14 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from contracts import wire
 from contracts.broker_url import BrokerAddress
 from contracts.consent import ConsentMessage
-from contracts.reading import RETENTION_DAYS
-from gateway.lately import Lately
-from gateway.outbox import Outbox, Row
+from gateway.outbox import Outbox
+from gateway.sending import IN_FLIGHT_MAX, Sending
 
-IN_FLIGHT_MAX: Final = 200
+#: How often the status is said, and who stopped.
 STATUS_EVERY_S: Final = 30.0
 HOUSEKEEP_EVERY_S: Final = 10.0
-#: After the broker refused a message (by its ACL, mostly), wait this long before the next try.
-REFUSED_WAIT_S: Final = 30.0
-#: MQTT 5, 3.4.2.1: thrown away, since nobody subscribes. A broker that was killed may not know ingest's session.
-NO_MATCHING_SUBSCRIBERS: Final = 0x10
-NOBODY_WAIT_S: Final = 1.0
-_FAILURE_MIN: Final = 0x80
 #: How long after a lost connection the next one is begun.
 RENEW_WAIT_S: Final = 1.0
-EXPIRY_S: Final = RETENTION_DAYS * 86_400
 _SEND_NONE: Final = 2  # retain handling: what is retained is not sent again
 _log = logging.getLogger(__name__)
 
@@ -59,7 +49,8 @@ class Publisher:
     """Carries the outbox to the broker, and the consents from it. `start` and `stop` it; the rest is callbacks.
 
     on_consent(token, message) and on_synced(tokens seen) are called in paho's and the pump's thread; they must not
-    block. may_send(pseudonym) is asked for each row just before it goes.
+    block. may_send(pseudonym) is asked for each row just before it goes; stops() gives who stopped, as long as their
+    consent does not say so.
     """
 
     def __init__(
@@ -70,6 +61,7 @@ class Publisher:
         district: str,
         outbox: Outbox,
         may_send: Callable[[str], bool],
+        stops: Callable[[], Iterable[wire.Stop]],
         on_consent: Callable[[str, ConsentMessage | None], None],
         on_synced: Callable[[set[str]], None],
         on_published: Callable[[int], None],
@@ -79,12 +71,18 @@ class Publisher:
         quiet_s: float = 5.0,
     ) -> None:
         self._broker = broker
-        self._topic = wire.readings_topic(district, gateway)
         self._status_topic = wire.status_topic(gateway)
-        self._outbox = outbox
-        self._may_send, self._on_consent, self._on_synced = may_send, on_consent, on_synced
+        self._stops, self._on_consent, self._on_synced = stops, on_consent, on_synced
         self._on_published, self._housekeep, self._status = on_published, housekeep, status
-        self._now, self._quiet_s = now, quiet_s
+        self._quiet_s = quiet_s
+        self._sending = Sending(
+            outbox=outbox,
+            topic=wire.readings_topic(district, gateway),
+            stop_topic=wire.stop_topic(gateway),
+            may_send=may_send,
+            now=now,
+            say=self._tell,
+        )
 
         self._wake = threading.Event()
         self._idle = threading.Condition()
@@ -97,18 +95,9 @@ class Publisher:
         self._returned = 0  # the connection on which it came back
         self._last_retained = 0.0
         self._seen: set[str] = set()
-        self._acks: deque[tuple[int, int]] = deque()  # packet id, reason code
-        self._rescan = False
-        self._room = 1
         self._failure = ""
-        self._lately = Lately()
-        # The pump's own.
-        self._in_flight: dict[int, Row] = {}
-        self._sent_seqs: set[int] = set()
-        self._cursor = 0
-        self._held_back = False
-        self._read = 0  # the connection on which they were read
-        self._refused_until = 0.0
+        self._news = False  # of who stopped
+        self._read = 0  # the connection on which the consents were read; the pump's own
 
         self._names = gateway, district
         self._renew_at: float | None = None  # when the lost connection gives way to a new one
@@ -126,11 +115,8 @@ class Publisher:
         self._wake.set()
         self._thread.join()
         if self._connected:
-            last = self._publish_status()
-            deadline = time.monotonic() + timeout_s
-            while last.mid not in {mid for mid, _ in tuple(self._acks)} and time.monotonic() < deadline:
-                self._wake.wait(0.01)
-                self._wake.clear()
+            with suppress(RuntimeError, ValueError):  # paho's words for a connection that went, and a full queue
+                self._publish_status().wait_for_publish(timeout_s)
         self._client.disconnect()
         self._client.loop_stop()
         self._settle()
@@ -145,12 +131,17 @@ class Publisher:
 
     def rescan(self) -> None:
         """A consent changed: rows that were held back may go now."""
-        self._rescan = True
+        self._sending.rescan()
         self._wake.set()
 
     def forget(self, pseudonym: str) -> None:
         """A consent changed: nothing of this wearer that was acknowledged is sent again."""
-        self._lately.forget(pseudonym)
+        self._sending.forget(pseudonym)
+
+    def tell_stops(self) -> None:
+        """Somebody stopped by the band just now."""
+        self._news = True
+        self._wake.set()
 
     @property
     def synced(self) -> bool:
@@ -170,10 +161,7 @@ class Publisher:
         return True
 
     def _all_sent(self) -> bool:
-        if len(self._outbox) == 0:
-            return True
-        quiet = self.synced and not self._rescan and not self._in_flight and not self._acks
-        return quiet and self._held_back and not self._outbox.after(self._cursor, 1)
+        return self._sending.empty or (self.synced and self._sending.idle)
 
     # paho's thread
 
@@ -210,8 +198,7 @@ class Publisher:
             return
         self._failure = ""
         _log.info("connected to the broker %s", self._broker)
-        # MQTT 5, 3.2.2.3.3: who sends more than the broker's Receive Maximum is disconnected. One is for the status.
-        self._room = max(1, min(IN_FLIGHT_MAX, getattr(properties, "ReceiveMaximum", IN_FLIGHT_MAX) - 1))
+        self._sending.begin(getattr(properties, "ReceiveMaximum", None))
         self._seen = set()
         self._connections += 1
         self._connected = True
@@ -254,7 +241,7 @@ class Publisher:
         self, _client: mqtt.Client, _data: object, mid: int, code: ReasonCode, _properties: Properties | None
     ) -> None:
         # paho holds its lock here, so only note it.
-        self._acks.append((mid, code.value))
+        self._sending.acknowledged(mid, code.value)
         self._wake.set()
 
     def _disconnected(
@@ -295,19 +282,20 @@ class Publisher:
                 if self._renew_at is not None and now >= self._renew_at:
                     self._renew()
                 self._note_sync()
-                if self.synced and now >= self._refused_until:
-                    self._send()
+                if self.synced:
+                    self._tell_who_stopped()
+                    self._sending.send(self._client)
                 if now - kept_house >= HOUSEKEEP_EVERY_S:
                     kept_house = now
                     self._housekeep()
             except sqlite3.Error as fault:  # a full or failing disk may come back; what was sent is sent again
                 self._tell(f"the outbox cannot be read or written ({fault})")
-                self._rescan = True
+                self._sending.rescan()
             except Exception as fault:  # noqa: BLE001 (a dead pump would be a gateway silent until somebody comes)
                 self._tell(f"publishing failed by a fault of the gateway ({type(fault).__name__})")
-                self._rescan = True
+                self._sending.rescan()
             if self.synced and now - told >= STATUS_EVERY_S:
-                told = now
+                told, self._news = now, True
                 self._publish_status()
             with self._idle:
                 self._idle.notify_all()
@@ -316,13 +304,8 @@ class Publisher:
         """A new client in the place of the one that lost its connection, with nothing in flight."""
         self._client.loop_stop()
         self._settle()
-        now = time.monotonic()
-        self._lately.acknowledged(self._in_flight.values(), now)  # what was being sent again stands nowhere else
-        self._lately.lost(now)  # after the last acknowledgement was settled, or that row would stay behind
-        self._in_flight.clear()
-        self._sent_seqs.clear()
-        self._acks.clear()
-        self._rescan, self._renew_at = True, None
+        self._sending.lost()
+        self._renew_at = None
         self._client = self._make_client()
         self._connect()
 
@@ -334,67 +317,17 @@ class Publisher:
         waiting = self._connected and self._subscribed == connection and self._read != connection
         if waiting and (self._returned == connection or time.monotonic() - self._last_retained >= self._quiet_s):
             self._on_synced(set(self._seen))
-            self._rescan = True
-            self._read = connection
+            self._sending.rescan()
+            self._read, self._news = connection, True
             self._client.subscribe(wire.CONSENTS_FILTER, options=SubscribeOptions(qos=1, retainHandling=_SEND_NONE))
             self._client.unsubscribe(self._status_topic)
             self._publish_status()
 
     def _settle(self) -> None:
-        """Remove what is acknowledged, all of it in one transaction."""
-        done: list[Row] = []
-        while self._acks:
-            mid, code = self._acks.popleft()
-            row = self._in_flight.pop(mid, None)
-            if row is None:  # a status
-                continue
-            self._sent_seqs.discard(row.seq)
-            if code == NO_MATCHING_SUBSCRIBERS:
-                self._not_taken("nobody takes readings from the broker: start ingest", NOBODY_WAIT_S)
-            elif code >= _FAILURE_MIN:
-                self._not_taken("the broker refuses this gateway's readings: check its ACL", REFUSED_WAIT_S)
-            else:
-                done.append(row)
-        if done:
-            self._lately.acknowledged(done, time.monotonic())
-            self._on_published(self._outbox.remove(done))
+        if readings := self._sending.settle():
+            self._on_published(readings)
 
-    def _not_taken(self, why: str, wait_s: float) -> None:
-        self._tell(why)
-        self._refused_until = time.monotonic() + wait_s
-        self._rescan = True
-
-    def _send(self) -> None:
-        if self._rescan:
-            self._rescan, self._cursor, self._held_back = False, 0, False
-        self._send_again()
-        while (room := self._room - len(self._in_flight)) > 0 and self._connected:
-            rows = self._outbox.after(self._cursor, room)
-            if not rows:
-                return
-            for row in rows:
-                if row.seq not in self._sent_seqs:
-                    if not self._goes(row):
-                        self._held_back = True
-                    elif not self._publish(row):
-                        return
-                self._cursor = row.seq
-
-    def _send_again(self) -> None:
-        """What was acknowledged just before the connection broke. Whose consent is not known now is kept for later."""
-        rows = self._lately.take(max(0, self._room - len(self._in_flight)))
-        self._lately.keep([row for row in rows if not (self._goes(row) and self._publish(row))])
-
-    def _goes(self, row: Row) -> bool:
-        return not row.pseudonym or self._may_send(row.pseudonym)
-
-    def _publish(self, row: Row) -> bool:
-        # After the retention no store takes it: the broker need not keep it for longer (MQTT 5, 3.3.2.3.3).
-        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-        properties.MessageExpiryInterval = max(1, min(row.added_at + EXPIRY_S - int(self._now()), EXPIRY_S))
-        sent = self._client.publish(self._topic, row.payload, qos=1, properties=properties)
-        if sent.rc not in (MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_NO_CONN):
-            return False  # paho's own queue is full; NO_CONN is kept by paho for the next connection
-        self._in_flight[sent.mid] = row
-        self._sent_seqs.add(row.seq)
-        return True
+    def _tell_who_stopped(self) -> None:
+        if self._news:
+            self._news = False
+            self._sending.tell(self._client, self._stops())

@@ -115,6 +115,7 @@ class Reader:
                 await link.forget(bond.identity)
             except LinkLost as fault:
                 _log.error("a bond could not be taken out of a radio's stack: %s", fault)
+        self._rotation.forget(bond.identity)
         if not keep:
             self._book.remove(token)
 

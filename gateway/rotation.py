@@ -34,6 +34,7 @@ class Ended(Enum):
     TURN_OVER = "others wait for its slot"
     NO_SERIAL = "the band has no serial number"
     NO_CONSENT = "nothing of it may be read"
+    STOPPED = "its wearer stopped by its button"
     NOT_PAIRED = "it has no bond with us, and lets us have none"
     BOND_LOST = "it does not take the key of our bond"
     CONSENT_CHANGED = "other things may be read now"
@@ -49,6 +50,7 @@ _WAIT_S: Final[Mapping[Ended, tuple[float, float]]] = {
     Ended.TURN_OVER: (2.0, 2.0),
     Ended.NO_SERIAL: (300.0, 300.0),
     Ended.NO_CONSENT: (60.0, 60.0),
+    Ended.STOPPED: (60.0, 60.0),
     Ended.NOT_PAIRED: (300.0, 300.0),  # with its button held it comes under another address
     Ended.BOND_LOST: (300.0, 300.0),
     Ended.CONSENT_CHANGED: (0.0, 0.0),
@@ -170,7 +172,7 @@ class Rotation:
         band.strikes = band.strikes + 1 if how in (Ended.LOST, Ended.FAILED) else 0
         if not 0 < band.strikes <= STRIKES_MAX:
             band.turn_s = now_s
-        band.without_consent = how in (Ended.NO_CONSENT, Ended.NO_SERIAL)
+        band.without_consent = how in (Ended.NO_CONSENT, Ended.NO_SERIAL, Ended.STOPPED)
         band.refused = band.without_consent or how is Ended.NOT_PAIRED
         if how in _READ:
             band.read_s = now_s
@@ -185,6 +187,12 @@ class Rotation:
     def unread_s(self, now_s: float) -> dict[str, float]:
         """For how long each of the bands that are there waits since its last turn: what a restart should know."""
         return {key: now_s - band.turn_s for key, band in self._bands.items() if band.there(now_s)}
+
+    def forget(self, key: str) -> None:
+        """The bond with this band is gone: it will not be heard by this name any more."""
+        band = self._bands.get(key)
+        if band is not None and band.radio is None:
+            del self._bands[key]
 
     def may_try_again(self) -> None:
         """Some consent is new, or some band may pair now: those refused may try at once."""

@@ -15,7 +15,7 @@ from gateway import gatt_codec as codec
 from gateway import profile
 from gateway.beats import BandBeats, StrapBeats
 from gateway.desk import MinuteDesk
-from gateway.drain import Drain
+from gateway.drain import BandFaulty, Drain
 from gateway.gatt_codec import HeartRate, MalformedFrame
 from gateway.link import Peripheral
 from gateway.minutes import MinuteBuilder
@@ -55,6 +55,7 @@ class Session:
         self._cover: Cover | None = None
         self._subscriptions = 0  # to something personal
         self._heard_s = 0.0
+        self._stopped = False
 
     async def run(self) -> Ended:
         """Recognise the band; without consent nothing but the serial is read. Raises LinkLost."""
@@ -66,6 +67,9 @@ class Session:
         self._cover = self._uplink.cover(self._token)
         if self._cover is None:
             return Ended.NO_CONSENT
+        await self._ask_for_stop()
+        if self._stopped:
+            return Ended.STOPPED
         await self._note_battery()
         if all(self._band.has(uuid) for uuid in profile.MEMORY):
             self._turn.noted(live=False)
@@ -91,6 +95,34 @@ class Session:
             for wait in waits:
                 wait.cancel()
         return Ended.TURN_OVER if turn_over else self._why_ended()
+
+    async def _ask_for_stop(self) -> None:
+        """Whether the wearer held the band's button; and be told when they do. A choice since lets the band go on."""
+        if not self._band.has(profile.STOP):
+            return
+        await self._band.subscribe(profile.STOP, self._stop_came)
+        try:
+            chose_anew = self._take_stop(codec.stop(await self._band.read(profile.STOP)))
+        except MalformedFrame as bad:
+            self._uplink.note_frames({f"{bad.frame}:{bad.reason}": 1})
+            raise BandFaulty("whether its wearer said stop cannot be read") from None
+        if chose_anew:
+            await self._band.write(profile.STOP, codec.GO_ON)
+
+    def _stop_came(self, data: bytes) -> None:
+        try:
+            self._take_stop(codec.stop(data))
+        except MalformedFrame as bad:
+            self._uplink.note_frames({f"{bad.frame}:{bad.reason}": 1})
+
+    def _take_stop(self, age_s: int | None) -> bool:
+        """Act on it, if it is one; whether it is one that the wearer's choice came after."""
+        if age_s is None:
+            return False
+        self._stopped = self._uplink.stop(self._token, age_s)
+        if self._stopped:
+            self._over.set()
+        return not self._stopped
 
     async def _note_battery(self) -> None:
         if self._band.has(profile.BATTERY):
@@ -128,6 +160,8 @@ class Session:
             self._turn.noted(filled=drain.filled)
 
     def _why_ended(self) -> Ended:
+        if self._stopped:
+            return Ended.STOPPED
         if not self._over.is_set():
             return Ended.LOST
         return Ended.NO_CONSENT if self._uplink.cover(self._token) is None else Ended.CONSENT_CHANGED

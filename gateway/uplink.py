@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sqlite3
 import threading
 from collections import Counter
@@ -15,13 +16,14 @@ import msgspec
 
 from contracts import wire
 from contracts.broker_url import BrokerAddress
-from contracts.consent import ConsentMessage, ConsentMirror, ConsentState, Cover
+from contracts.consent import STOP_CLOCK_S, ConsentMessage, ConsentMirror, ConsentState, Cover
 from contracts.ports import Clock, SystemClock
 from contracts.reading import RETENTION_DAYS, Reading, SelfReport
 from gateway.consent_gate import admit
 from gateway.outbox import BYTES_MAX, ROWS_MAX, Drained, Outbox
 from gateway.publisher import Publisher
 from gateway.rotation import Counts, Ended
+from gateway.stops import Stops
 
 #: How a reading can leave the outbox other than to the broker. It was counted as made before.
 OUTBOX_FULL: Final = "outbox-full"
@@ -76,12 +78,14 @@ class Uplink:
         self._turns: Counter[str] = Counter()
         self._records = self._corrected = self._clocks_set = self._overwritten = 0
         self._outbox = Outbox(folder=outbox, rows_max=rows_max, bytes_max=bytes_max)
+        self._stops = Stops(self._outbox)
         self._publisher = Publisher(
             broker=broker,
             gateway=gateway,
             district=district,
             outbox=self._outbox,
             may_send=self._may_send,
+            stops=self._who_stopped,
             on_consent=self._consent_came,
             on_synced=self._consents_read,
             on_published=self._count_published,
@@ -153,7 +157,31 @@ class Uplink:
     def cover(self, token: str) -> Cover | None:
         """What the wearer of this band consents to now; None is nothing."""
         with self._lock:
+            if self._stops.ends(token, self._mirror.message(token)):
+                return None
             return self._mirror.by_token(token, self._clock.now())
+
+    def stop(self, token: str, age_s: float) -> bool:
+        """The wearer held the band's button, so long ago at least: from now on nothing of them is read or sent.
+
+        False: their choice came after it. Where our clock says that the choice is yet to come, our clock is wrong.
+        """
+        with self._lock:
+            message, now = self._mirror.message(token), self._clock.now()
+            if message is None or message.state is not ConsentState.GIVEN:
+                return True
+            pressed_at = math.ceil(now - age_s)
+            if not (message.ended_by(pressed_at) or message.valid_from > now + STOP_CLOCK_S):
+                return False
+            self._count(OUTBOX_WITHDRAWN, self._stops.add(token, message, pressed_at))
+            self._publisher.forget(message.pseudonym)
+        self._publisher.tell_stops()
+        self._tell_consent(token)
+        return True
+
+    def _who_stopped(self) -> list[wire.Stop]:
+        with self._lock:
+            return list(self._stops)
 
     def withdrawn(self, token: str) -> bool:
         """Whether the wearer of this band said no, which is more than not being known."""
@@ -252,6 +280,8 @@ class Uplink:
 
     def _may_send(self, pseudonym: str) -> bool:
         with self._lock:
+            if any(self._mirror.whose(stop.band) == pseudonym for stop in self._stops):
+                return False
             return self._mirror.by_pseudonym(pseudonym, self._clock.now()) is not None
 
     def _count_published(self, readings: int) -> None:
@@ -281,6 +311,7 @@ class Uplink:
                 self._tokens.discard(token)
             else:
                 self._tokens.add(token)
+                self._stops.settle(token, message)
                 try:
                     self._apply_to_outbox(before, message)
                 except sqlite3.Error as fault:  # what is not covered stays unsent; the next start purges it

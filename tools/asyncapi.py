@@ -21,7 +21,7 @@ DISTRICT = "(GM[0-9]{4}|WK[0-9]{6}|BU[0-9]{8})"
 NAME = "[a-z0-9][a-z0-9-]{0,63}"
 _PERSON = "k3v7q2mzr5tn6wypacdefghj4x"
 
-EXAMPLES: dict[str, wire.ReadingsMessage | ConsentMessage | wire.GatewayStatus | wire.Erasure] = {
+EXAMPLES: dict[str, wire.ReadingsMessage | ConsentMessage | wire.GatewayStatus | wire.Erasure | wire.Stop] = {
     "ReadingsMessage": wire.ReadingsMessage(
         seq=41,
         readings=(Reading(pseudonym=_PERSON, minute=1_764_000_000, hr=71.5, rmssd=31.2, rr_coverage=0.91, worn=1.0),),
@@ -42,6 +42,7 @@ EXAMPLES: dict[str, wire.ReadingsMessage | ConsentMessage | wire.GatewayStatus |
         bands_heard=17, bands_connected=4, minutes_made=912, minutes_dropped={"not-worn": 31}, published=912,
     ),
     "Erasure": wire.Erasure(revision=4, readings=18_211, reports=96, asked_at=1_764_000_100, erased_at=1_764_000_101.5),
+    "Stop": wire.Stop(band="a2b3c4d5e6f7g2h3i4j5k6l7m2", pressed_at=1_764_000_090),
 }  # fmt: skip
 
 #: channel -> (address, message, who sends, who receives, retained, what it is)
@@ -61,6 +62,11 @@ CHANNELS: dict[str, tuple[str, str, str, str, bool, str]] = {
     "erasures": (
         f"{wire.ROOT}/erasures/{{pseudonym}}", "Erasure", "ingest", "api", False,
         "Nothing of this volunteer is left in the store.",
+    ),
+    "stops": (
+        f"{wire.ROOT}/stops/{{gateway}}", "Stop", "gateway", "api", False,
+        "A wearer held the band's button for ten seconds: a withdrawal, unless a choice came after it. Said again until"
+        " the band's consent says so too.",
     ),
 }  # fmt: skip
 
@@ -156,6 +162,7 @@ def _schemas() -> dict[str, Any]:
     for schema in schemas.values():
         if "pseudonym" in schema.get("properties", {}):
             schema["properties"]["pseudonym"]["pattern"] = f"^{TOKEN}$"
+    schemas["Stop"]["properties"]["band"]["pattern"] = f"^{TOKEN}$"
     reading = schemas["Reading"]["properties"]
     reading["minute"] |= {"multipleOf": MINUTE_S, "description": "unix seconds, the start of the minute"}
     for name, field in FIELDS.items():

@@ -1,4 +1,4 @@
-"""What a volunteer's own data looks like: heart rate by the hour, answers as points, districts by the day."""
+"""What a volunteer's own data looks like: heart rate by the hour or minute, answers as points, districts by the day."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from typing import Final, Literal, NamedTuple
 from api.pages.charts import HIGH, WIDE
 from api.pages.words import local_day
 from contracts.ports import StoredReading, StoredReport
+from contracts.reading import MINUTE_S
 
 _HOUR_S: Final = 3600
+#: Somebody who has just begun sees each minute; a line of hours would stand still for an hour.
+_BY_MINUTE_S: Final = 3 * _HOUR_S
 _DAYS_SHOWN: Final = 7
 #: The heart rates between which the chart is drawn, always the same, beats/min.
 HR_LOW, HR_HIGH = 40.0, 160.0
@@ -21,8 +24,8 @@ HR_LOW, HR_HIGH = 40.0, 160.0
 MINUTES_MIN: Final = 30
 
 
-class Hour(NamedTuple):
-    """The mean heart rate of one hour."""
+class Step(NamedTuple):
+    """The mean heart rate of one hour, or of one minute."""
 
     start: int  # unix seconds
     hr: float  # beats/min
@@ -50,7 +53,8 @@ class Day(NamedTuple):
 class OwnCharts:
     """What is drawn of one volunteer's data, and the tables behind it."""
 
-    hours: tuple[Hour, ...]
+    by_minute: bool  # each step of the heart rate is a minute, else an hour
+    steps: tuple[Step, ...]
     lines: tuple[str, ...]  # SVG path data of the heart rate, in a box of WIDE by HIGH
     marks: tuple[Mark, ...]
     days: tuple[Day, ...]
@@ -58,33 +62,40 @@ class OwnCharts:
 
 def draw_own(readings: Sequence[StoredReading], reports: Sequence[StoredReport]) -> OwnCharts:
     """Draw somebody's last seven days of heart rate, and all answers that are kept."""
-    hours = _hours(readings)
-    return OwnCharts(hours=hours, lines=_lines(hours), marks=_marks(reports), days=_days(readings, reports))
+    rates = [(reading.minute, reading.hr) for _, reading in readings if reading.hr is not None]
+    by_minute = bool(rates) and max(rates)[0] - min(rates)[0] < _BY_MINUTE_S
+    step_s = MINUTE_S if by_minute else _HOUR_S
+    steps = _steps(rates, step_s)
+    return OwnCharts(
+        by_minute=by_minute,
+        steps=steps,
+        lines=_lines(steps, step_s),
+        marks=_marks(reports),
+        days=_days(readings, reports),
+    )
 
 
-def _hours(readings: Sequence[StoredReading]) -> tuple[Hour, ...]:
-    by_hour: defaultdict[int, list[float]] = defaultdict(list)
-    for _, reading in readings:
-        if reading.hr is not None:
-            by_hour[reading.minute - reading.minute % _HOUR_S].append(reading.hr)
-    newest = max(by_hour, default=0)
-    begin = newest - _DAYS_SHOWN * 86_400
-    return tuple(Hour(h, fmean(rates), len(rates)) for h, rates in sorted(by_hour.items()) if h > begin)
+def _steps(rates: Sequence[tuple[int, float]], step_s: int) -> tuple[Step, ...]:
+    by_step: defaultdict[int, list[float]] = defaultdict(list)
+    for minute, rate in rates:
+        by_step[minute - minute % step_s].append(rate)
+    begin = max(by_step, default=0) - _DAYS_SHOWN * 86_400
+    return tuple(Step(at, fmean(found), len(found)) for at, found in sorted(by_step.items()) if at > begin)
 
 
-def _lines(hours: Sequence[Hour]) -> tuple[str, ...]:
-    if not hours:
+def _lines(steps: Sequence[Step], step_s: int) -> tuple[str, ...]:
+    if not steps:
         return ()
-    begin, end = hours[0].start, hours[-1].start + _HOUR_S
+    begin, end = steps[0].start, steps[-1].start + step_s
     runs: list[list[str]] = []
     last = None
-    for hour in hours:
-        y = HIGH - (min(max(hour.hr, HR_LOW), HR_HIGH) - HR_LOW) / (HR_HIGH - HR_LOW) * HIGH
-        left, right = ((t - begin) / (end - begin) * WIDE for t in (hour.start, hour.start + _HOUR_S))
-        if last is None or hour.start - last > _HOUR_S:
+    for step in steps:
+        y = HIGH - (min(max(step.hr, HR_LOW), HR_HIGH) - HR_LOW) / (HR_HIGH - HR_LOW) * HIGH
+        left, right = ((t - begin) / (end - begin) * WIDE for t in (step.start, step.start + step_s))
+        if last is None or step.start - last > step_s:
             runs.append([])
         runs[-1] += [f"{left:.2f} {y:.2f}", f"{right:.2f} {y:.2f}"]
-        last = hour.start
+        last = step.start
     return tuple("M" + "L".join(run) for run in runs)
 
 

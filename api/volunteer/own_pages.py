@@ -44,7 +44,7 @@ def overview(visit: Visit) -> Response:
         held=held,
         ever=bool(given),
         answers=Category.SELF_REPORT in {c for chosen in record.purposes.values() for c in chosen},
-        erasures=[own_data.erasure_out(state) for state in parts.ledger.erasures(me)],
+        erasures=parts.ledger.erasures(me),
         asked=parts.prompts.due(me) is not None,
         recovery=parts.recoveries.waiting(me),
         reminders=parts.addresses.possible,

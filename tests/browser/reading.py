@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 from collections.abc import Iterator
@@ -10,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page
 
 from tests.api_volunteers import Person
 
 _WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
-#: Screenshots for the eye go here when it is named; tests compare none.
+#: The pictures of the docs go here when it is named (WIJKPOLS_SCREENSHOTS=docs/images); tests compare none.
 SHOTS = os.environ.get("WIJKPOLS_SCREENSHOTS", "")
+_COLOURS = 64  # our pages have few; a third of the bytes
 
 
 @contextlib.contextmanager
@@ -58,9 +61,12 @@ def type_into(page: Page, selector: str, text: str) -> None:
     page.keyboard.type(text)
 
 
-def shot(page: Page, name: str) -> None:
+def shot(page: Page, name: str, part: str = "") -> None:
+    """A picture of the whole page, or of the part that a selector names."""
     if SHOTS:
-        page.screenshot(path=Path(SHOTS) / f"{name}.png", full_page=True)
+        taken = page.locator(part).screenshot() if part else page.screenshot(full_page=True)
+        small = Image.open(io.BytesIO(taken)).convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE)
+        small.save(Path(SHOTS) / f"{name}.png", optimize=True)
 
 
 def violations(page: Page, axe: str, name: str) -> dict[str, list[str]]:

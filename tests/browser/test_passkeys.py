@@ -114,7 +114,6 @@ def test_a_passkey_is_made_and_logs_in_without_code_or_password(device: Device, 
     page.goto(f"{site}/mijn/inloggen")
     page.get_by_role("link", name="Inloggen met een passkey").click()
     page.wait_for_selector("form[data-passkey]:not([hidden])")
-    shot(page, "mijn-passkey")
     with page.expect_navigation():
         page.locator("form[data-passkey] button").click()
     assert "U doet mee." in page.locator("main").inner_text()

@@ -10,12 +10,13 @@ from playwright.sync_api import Browser
 from api.records import Event
 from tests.api_support import serving
 from tests.api_volunteers import SECRET, Town
-from tests.browser.reading import SHOTS, enter, reader, shot, tab_to, type_into, violations
+from tests.browser.reading import enter, reader, shot, tab_to, type_into, violations
 
 OWN = (
     *("/mijn", "/mijn/gegevens", "/mijn/keuzes", "/mijn/antwoord", "/mijn/bewijs", "/mijn/verbeteren"),
     *("/mijn/bezwaar", "/mijn/band", "/mijn/vragen", "/mijn/email", "/mijn/passkeys"),
 )
+PICTURES = ("/mijn/gegevens", "/mijn/bewijs", "/mijn/verbeteren")
 GUEST = ("/mijn", "/mijn/meedoen", "/mijn/nee", "/mijn/inloggen", "/mijn/herstel", "/mijn/passkey")
 CITIZEN = ("/", "/wijken", "/wijken/WK034403", "/toestemming", "/nergens")
 
@@ -39,7 +40,6 @@ def test_somebody_takes_part_changes_and_stops_by_keyboard_alone_without_javascr
     with reader(browser, site, width=390) as page:
         page.goto(f"{site}/mijn/meedoen?code={code}")
         assert page.locator("#code").input_value() == code
-        shot(page, "meedoen")
         tab_to(page, "#adult")
         page.keyboard.press("Space")
         tab_to(page, "form .pair button")
@@ -50,7 +50,7 @@ def test_somebody_takes_part_changes_and_stops_by_keyboard_alone_without_javascr
         tab_to(page, "[name='district-index.skin']")
         page.keyboard.press("Space")
         page.keyboard.press("ArrowRight")  # no, after all
-        shot(page, "kiezen")
+        shot(page, "mijn-kiezen")
         type_into(page, "#district", "Overvecht")
         type_into(page, "#secret", SECRET)
         type_into(page, "#again", SECRET)
@@ -58,7 +58,6 @@ def test_somebody_takes_part_changes_and_stops_by_keyboard_alone_without_javascr
         enter(page)
         assert page.locator("h1").inner_text() == "U doet mee"
         assert page.locator("#herstelwoorden").inner_text().count("-") == 4
-        shot(page, "welkom")
         pseudonym = town.registry.ledger.wearer_of(code)
         assert pseudonym is not None
         record = town.registry.ledger.current(pseudonym)
@@ -119,8 +118,6 @@ def test_no_own_page_scrolls_sideways_and_targets_are_large_enough(
                     "all => all.map(e => e.getBoundingClientRect()).filter(b => b.width < 24 || b.height < 24).length"
                 )
                 assert small == 0, path  # WCAG 2.2, 2.5.8
-                if width == 320:
-                    shot(page, "smal" + path.replace("/", "-"))
 
 
 def test_yes_and_no_are_of_one_size(browser: Browser, town: Town, site: str) -> None:
@@ -150,8 +147,8 @@ def test_axe_finds_nothing_against_wcag_22_aa_on_any_page(
             for path in paths:
                 page.goto(site + path)
                 found |= violations(page, axe, path)
-                if SHOTS and who is not None and scheme == "light":
-                    shot(page, "breed" + path.replace("/", "-"))
+                if scheme == "light" and path in PICTURES:
+                    shot(page, path[1:].replace("/", "-"))
     assert found == {}
 
 

@@ -87,6 +87,8 @@ async def liar(
     server.lie = lie
 
     def read(kind: Kind) -> bytes:
+        if kind is Kind.STOP:
+            return profile.stop(None)
         return profile.battery_level(80) if kind is Kind.BATTERY else profile.current_time(shows())
 
     async with Peripheral(

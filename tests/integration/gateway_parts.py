@@ -106,6 +106,7 @@ class Town:
         self.reports: list[SelfReport] = []
         self.seqs: list[int] = []
         self.statuses: list[wire.GatewayStatus] = []
+        self.stops: list[wire.Stop] = []
         self._revision = 0
         self._published: set[int] = set()
         self._subscribed = threading.Event()
@@ -113,7 +114,8 @@ class Town:
         if broker.username is not None:
             self._client.username_pw_set(broker.username, broker.password)
         self._client.reconnect_delay_set(1, 1)
-        topics = [(f"{wire.ROOT}/readings/{DISTRICT}/{name}", 1), (wire.status_topic(name), 1)]
+        mine = (f"{wire.ROOT}/readings/{DISTRICT}/{name}", wire.status_topic(name), wire.stop_topic(name))
+        topics = [(topic, 1) for topic in mine]
         self._client.on_connect = lambda client, *_: client.subscribe(topics)
         self._client.on_subscribe = lambda *_: self._subscribed.set()
         self._client.on_message = self._heard
@@ -125,6 +127,9 @@ class Town:
     def _heard(self, _client: object, _data: object, message: mqtt.MQTTMessage) -> None:
         if message.topic.endswith("/status"):
             self.statuses.append(wire.decode_status(message.payload))
+            return
+        if message.topic == wire.stop_topic(self.name):
+            self.stops.append(wire.decode_stop(message.payload))
             return
         decoded = wire.decode_readings(message.payload)
         self.seqs.append(decoded.seq)
@@ -190,10 +195,12 @@ class Gateway:
         at: float,
         slots: int = 2,
         pairing: Pairing = Pairing.ENROLLED,
+        key: bytes = KEY,
     ) -> None:
         self.folder = folder
+        self._key = key
         self._broker, self._town, self._pairing, self._slots = broker, town, pairing, slots
-        self._clock = SetClock(at)
+        self.clock = SetClock(at)
         self.uplink: Uplink
         self.book: BondBook
 
@@ -209,7 +216,7 @@ class Gateway:
             gateway=self._town.name,
             district=DISTRICT,
             outbox=self.folder,
-            clock=self._clock,
+            clock=self.clock,
             quiet_s=0.1,
             on_consent=consent_came,
         )
@@ -217,9 +224,9 @@ class Gateway:
         reader = Reader(
             radios=RadioAddress.parse_all(radio),
             slots=self._slots,
-            key=KEY,
+            key=self._key,
             uplink=self.uplink,
-            clock=self._clock,
+            clock=self.clock,
             book=self.book,
             pairing=self._pairing,
         )

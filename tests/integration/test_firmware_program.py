@@ -69,6 +69,31 @@ def test_recordings_come_whole_over_tcp_from_another_process(tmp_path: Path, sha
     within(run())
 
 
+def test_a_signal_holds_the_button_and_a_stop_outlasts_the_program(tmp_path: Path):
+    async def told(radio: str) -> bytes:
+        async with central_by(radio, keys=tmp_path / "keys") as central:
+            (address,) = await central.hear(1)
+            link = await central.connect(address)
+            await link.discover()
+            return await link.read(Kind.STOP.value)
+
+    async def run() -> None:
+        options = ("--synthetic", "1", "--store", str(tmp_path / "bands"))
+        async with program(*options) as (process, radio):
+            assert await told(radio) == profile.stop(None)
+            process.send_signal(signal.SIGUSR2)
+            assert process.stdout is not None
+            assert json.loads(await process.stdout.readline()) == {"event": "button", "held_s": 10.0}
+            assert (await told(radio))[:1] == b"\1"
+        async with program(*options) as (process, radio):
+            process.send_signal(signal.SIGUSR1)
+            assert process.stdout is not None
+            assert json.loads(await process.stdout.readline()) == {"event": "button", "held_s": 5.0}
+            assert (await told(radio))[:1] == b"\1"
+
+    within(run())
+
+
 def test_a_gateway_that_was_killed_finds_its_bands_again(tmp_path: Path):
     async def run() -> None:
         keys = tmp_path / "keys"

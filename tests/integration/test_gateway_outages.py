@@ -99,7 +99,7 @@ def test_after_a_lost_connection_the_consents_are_read_before_anything_is_sent(o
             own_broker.freeze()
             up.accept(token, minutes(pseudonym, 1_200))
             up.accept(other[0], minutes(other[1], 60))
-            eventually(lambda: len(up._publisher._in_flight) > 10)
+            eventually(lambda: len(up._publisher._sending._rows) > 10)
         own_broker.kill()
         own_broker.start()
         with town_of(own_broker.address, name) as town:

@@ -126,6 +126,8 @@ def test_readings_and_consents_and_erasures_pass_through_it_by_the_real_parts(
         assert uplink.drain(20)
         eventually(lambda: store.holdings() == Holdings(5, 0))
         eventually(lambda: [status.gateway for status in publisher.gateways()] == [MINE])
+        assert uplink.stop(band, 0)
+        eventually(lambda: not registry.ledger.current(person).stands)
         registry.ledger.withdraw(person, erase=True)
         publisher.notify()
         eventually(lambda: registry.ledger.erasures(person)[0].erased_at is not None)
@@ -138,6 +140,7 @@ def test_readings_and_consents_and_erasures_pass_through_it_by_the_real_parts(
     [
         wire.readings_topic(WEST, OTHER),
         wire.status_topic(OTHER),
+        wire.stop_topic(OTHER),
         wire.erasure_topic(pseudonym(1)),
         f"{wire.ROOT}/workers/ingest-1-consents/marker",
         f"{wire.ROOT}/workers/{MINE}/marker",
@@ -175,6 +178,7 @@ def test_a_gateway_that_subscribes_to_everything_hears_consents_and_its_own_stat
     ):
         for topics in ("#", "$SYS/#", "$share/ingest/wijkpols/v1/readings/+/+", f"{wire.ROOT}/erasures/+"):
             gateway.subscribe(topics)
+        assert other.publish(wire.stop_topic(OTHER), b"{}") == "Success"
         assert other.publish(wire.readings_topic(WEST, OTHER), b"{}") == "Success"
         assert other.publish(wire.status_topic(OTHER), b"{}") == "Success"
         assert ingest.publish(wire.erasure_topic(pseudonym(1)), b"{}") == "Success"
@@ -188,6 +192,8 @@ def test_a_gateway_that_subscribes_to_everything_hears_consents_and_its_own_stat
         ("ingest", wire.consent_topic(token(1))),
         ("ingest", wire.readings_topic(WEST, "gw-1")),
         ("ingest", f"{wire.ROOT}/workers/somebody-else/marker"),
+        ("ingest", wire.stop_topic("gw-1")),
+        ("api", wire.stop_topic("gw-1")),
         ("api", wire.erasure_topic(pseudonym(1))),
         ("api", wire.readings_topic(WEST, "gw-1")),
         ("watch", wire.status_topic("gw-1")),

@@ -18,6 +18,7 @@ from api.records import Event
 from api.renewals import Renewals
 from contracts.consent import Purpose
 from contracts.reading import Category
+from firmware_sim import security
 from tests.api_support import NOW, serving
 from tests.api_volunteers import SECRET, YES, Town, csrf_in, post
 
@@ -87,7 +88,29 @@ def test_somebody_enrols_and_gets_a_receipt_as_page_and_as_json(town: Town, url:
 def test_no_to_everything_is_a_choice_that_covers_nothing(town: Town, url: str) -> None:
     person = town.enrol(url, choices={"district-index.heart": "no"}, base="/en")
     assert town.registry.ledger.current(person.pseudonym).event is Event.REFUSED
-    assert "You do not take part" in person.http.get("/en/mijn").text
+    overview = person.http.get("/en/mijn").text
+    assert "You do not take part" in overview
+    assert "Hold the button" not in overview  # there is nothing to measure
+
+
+def test_who_begins_is_told_to_hold_the_button_until_there_are_minutes(town: Town, url: str) -> None:
+    code = town.code()
+    form = {"code": code, "adult": "yes", "district": "WK034403", "secret": SECRET, "again": SECRET} | YES
+    with httpx.Client(base_url=url, follow_redirects=True) as http:
+        pages = [http.post("/mijn/kiezen", data=form).text, http.get("/mijn").text, http.get("/en/mijn").text]
+        assert [("vijf seconden" in page, "five seconds" in page) for page in pages] == [
+            (True, False),
+            (True, False),
+            (False, True),
+        ]
+        assert "twee minuten" in pages[0]
+        assert security.WINDOW_S == 120
+        pseudonym = town.registry.ledger.wearer_of(code)
+        assert pseudonym is not None
+        town.store.rates[pseudonym] = 70.0
+        assert "vijf seconden" not in http.get("/mijn").text
+        done = http.post("/mijn/band", data={"csrf": csrf_in(pages[1]), "code": town.code()})
+        assert "vijf seconden" in done.text  # another band, another bond
 
 
 @pytest.mark.parametrize(

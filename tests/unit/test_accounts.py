@@ -17,11 +17,6 @@ pytestmark = pytest.mark.usefixtures("database")
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
 def accounts(tmp_path: Path, clock: ManualClock) -> Accounts:
     return Accounts(registry_for(tmp_path, clock=clock).engine, clock=clock, cost=Cost(n=16, r=8, p=1))
 

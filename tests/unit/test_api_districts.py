@@ -22,11 +22,6 @@ from tests.registrykit.databases import url_of
 pytestmark = pytest.mark.usefixtures("database")
 
 
-@pytest.fixture
-def registry(tmp_path: Path) -> Registry:
-    return registry_for(tmp_path, clock=ManualClock())
-
-
 def geojson(folder: Path, *codes: str) -> Path:
     ring = [[5.0, 52.0], [5.1, 52.0], [5.1, 52.1], [5.0, 52.0]]
     features = [

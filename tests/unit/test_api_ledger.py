@@ -23,16 +23,6 @@ from tests.registrykit.databases import without_guards
 pytestmark = pytest.mark.usefixtures("database")
 
 
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def registry(tmp_path: Path, clock: ManualClock) -> Registry:
-    return registry_for(tmp_path, clock=clock)
-
-
 def enrol(registry: Registry, serial: str = "WP-000001", **given: object) -> Enrolment:
     values: dict[str, object] = {"district": "WK034403", "adult": True, "language": "nl", "choices": CHOICES}
     return registry.ledger.enrol(registry.ledger.add_band(serial), **(values | given))  # type: ignore[arg-type]
@@ -190,6 +180,8 @@ def test_an_erasure_becomes_a_receipt_once(registry: Registry) -> None:
     assert not registry.ledger.record_erasure("a" * 26, erased(message.revision))
     (state,) = registry.ledger.erasures(pseudonym)
     assert (state.readings, state.reports, state.erased_at) == (3, 1, NOW + 2.5)
+    assert state.seconds == 3.5
+    assert state._replace(erased_at=state.asked_at - 0.6).seconds == pytest.approx(0.4)  # within the second of the tap
     totals = registry.ledger.erasure_totals()
     assert totals == ErasureTotals(done=1, under_way=0, seconds=(3.5,))  # the button may have been a second earlier
 

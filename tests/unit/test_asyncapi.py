@@ -21,6 +21,7 @@ DECODERS = {
     "ConsentMessage": wire.decode_consent,
     "GatewayStatus": wire.decode_status,
     "Erasure": wire.decode_erasure,
+    "Stop": wire.decode_stop,
 }
 
 
@@ -39,6 +40,7 @@ def test_every_topic_of_the_code_is_a_channel_and_no_other(document: dict[str, A
         wire.consent_topic(BAND),
         wire.status_topic("gw-1"),
         wire.erasure_topic(BAND),
+        wire.stop_topic("gw-1"),
     }
     for channel in document["channels"].values():
         form = re.sub(r"\\{\w+\\}", "[^/]+", re.escape(channel["address"]))
@@ -48,7 +50,9 @@ def test_every_topic_of_the_code_is_a_channel_and_no_other(document: dict[str, A
 
 
 def test_every_message_type_that_can_be_encoded_is_there(document: dict[str, Any]):
-    known = {kind.__name__ for kind in (wire.ReadingsMessage, ConsentMessage, wire.GatewayStatus, wire.Erasure)}
+    known = {
+        kind.__name__ for kind in (wire.ReadingsMessage, ConsentMessage, wire.GatewayStatus, wire.Erasure, wire.Stop)
+    }
     assert set(document["components"]["messages"]) == known == set(DECODERS)
 
 

@@ -24,6 +24,7 @@ DECODERS = (
     codec.current_time,
     codec.battery_level,
     codec.serial_number,
+    codec.stop,
 )
 
 

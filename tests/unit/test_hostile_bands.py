@@ -48,7 +48,8 @@ class Hostile:
         self.sent = 0
 
     def has(self, uuid: str) -> bool:
-        return self._memory or uuid not in (profile.RECORD, profile.LOG, profile.RACP)
+        # One that babbles may well say stop, too; that would end it.
+        return self._memory or uuid not in (profile.RECORD, profile.LOG, profile.RACP, profile.STOP)
 
     async def read(self, uuid: str) -> bytes:
         if uuid == profile.SERIAL:
@@ -57,6 +58,8 @@ class Hostile:
             return record.log_state(log=1, boot=1, clock=1, oldest=1, newest=60, overwritten=0, ended=())
         if uuid == profile.CURRENT_TIME:
             return bytes.fromhex("e907 0b07 0813 1c05 0000")
+        if uuid == profile.STOP:
+            return bytes(5)
         return self._noise()
 
     async def write(self, uuid: str, value: bytes) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import permutations
-from pathlib import Path
 
 import pytest
 
@@ -15,22 +14,10 @@ from api.receipts import Receipts
 from api.records import Event
 from contracts.consent import ConsentMirror, ConsentState, Purpose, band_key, band_token
 from contracts.wire import Erasure
-from tests.api_support import BAND_KEY, CHOICES, ManualClock, registry_for
+from tests.api_support import BAND_KEY, CHOICES, ManualClock
 
 pytestmark = pytest.mark.usefixtures("database")
 OLD, NEW = (band_token(band_key(BAND_KEY), serial) for serial in ("WP-000001", "WP-000002"))
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def registry(tmp_path: Path, clock: ManualClock) -> Registry:
-    found = registry_for(tmp_path, clock=clock)
-    found.renewals.hold_texts()
-    return found
 
 
 @pytest.fixture

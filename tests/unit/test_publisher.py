@@ -36,6 +36,7 @@ def publisher(outbox: Outbox) -> Iterator[Publisher]:
         district="WK034403",
         outbox=outbox,
         may_send=lambda _pseudonym: True,
+        stops=list,
         on_consent=lambda *_: None,
         on_synced=lambda _seen: None,
         on_published=lambda _readings: None,
@@ -50,7 +51,7 @@ def publisher(outbox: Outbox) -> Iterator[Publisher]:
 
 def in_flight(publisher: Publisher, outbox: Outbox) -> Row:
     (row,) = outbox.after(0, 9)
-    publisher._in_flight[1] = row
+    publisher._sending._rows[1] = row
     return row
 
 
@@ -69,14 +70,14 @@ def test_an_acknowledgement_that_is_not_settled_when_the_broker_dies_is_not_take
     answer(publisher, "Success")
     lose(publisher)
     assert len(outbox) == 0
-    assert publisher._lately.take(9) == [row]
+    assert publisher._sending._lately.take(9) == [row]
 
 
 def test_what_was_being_sent_again_when_the_broker_dies_once_more_is_due_again(publisher, outbox):
     row = in_flight(publisher, outbox)
     outbox.remove([row])
     lose(publisher)
-    assert publisher._lately.take(9) == [row]
+    assert publisher._sending._lately.take(9) == [row]
 
 
 def test_what_nobody_took_stays(publisher, outbox, caplog: pytest.LogCaptureFixture):

@@ -19,7 +19,7 @@ from api.receipt_check import Statement, check
 from api.receipts import Receipts, schema
 from api.records import ConsentRecord, parse
 from contracts.wire import Erasure
-from tests.api_support import BAND_KEY, CHOICES, ManualClock, registry_for
+from tests.api_support import BAND_KEY, CHOICES, ManualClock
 from tests.registrykit.databases import url_of, without_guards
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -47,18 +47,6 @@ TERMS = {
 
 
 _OTHER = "urn:uuid:00000000-0000-4000-8000-000000000000"
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def registry(tmp_path: Path, clock: ManualClock) -> Registry:
-    found = registry_for(tmp_path, clock=clock)
-    found.renewals.hold_texts()
-    return found
 
 
 @pytest.fixture
@@ -177,6 +165,14 @@ def test_a_true_receipt_holds_in_every_statement_and_so_does_an_older_one(
     newer = receipts.last(receipt["record"]["principal"]["principalId"])
     assert newer["erasure"]["readings"] == 3
     assert all(statement.holds for statement in statements(registry, receipts, newer))
+
+
+def test_a_receipt_that_is_made_in_the_second_of_the_choice_is_not_from_before_it(
+    registry: Registry, receipts: Receipts, clock: ManualClock
+) -> None:
+    clock.time += 0.3  # the choice is dated at the next whole second
+    receipt = receipts.last(enrolled(registry))
+    assert [s.told for s in statements(registry, receipts, receipt) if not s.holds] == []
 
 
 def _leaves(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

@@ -21,21 +21,11 @@ from api.post import open_post
 from api.reminders import Reminded, remind
 from api.tables import ADDRESSES
 from contracts.ports import Fault, UsageFault
-from tests.api_support import BAND_KEY, CHOICES, NOW, ManualClock, registry_for, settings_for
+from tests.api_support import BAND_KEY, CHOICES, NOW, ManualClock, settings_for
 from tests.registrykit.databases import url_of
 
 pytestmark = pytest.mark.usefixtures("database")
 ADDRESS = "jan.jansen@voorbeeld.nl"
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def registry(tmp_path: Path, clock: ManualClock) -> Registry:
-    return registry_for(tmp_path, clock=clock)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from api.records import Event
 from api.renewals import Renewals
 from contracts.consent import ConsentState, Purpose
 from contracts.ports import Fault
-from tests.api_support import CHOICES, NOW, ManualClock, registry_for
+from tests.api_support import CHOICES, NOW, ManualClock
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -24,16 +24,6 @@ def notices(folder: Path, version: str, *, holds: str = "", body: str = "text") 
         head = f"version: {version}\n" + (f"holds: {holds}\n" if holds else "") + "changed: Iets.\n\n"
         (folder / f"{language}.md").write_text(f"{head}# Titel\n\n## Kort\n\n- {body}\n\n## Lang\n\nMeer.\n")
     return Notices(folder=folder)
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def registry(tmp_path: Path, clock: ManualClock) -> Registry:
-    return registry_for(tmp_path, clock=clock)
 
 
 def enrolled(registry: Registry, serial: str = "WP-000001") -> str:

@@ -1,0 +1,60 @@
+"""What the wearer says by holding the button for ten seconds: no more. It outlasts a loss of power.
+
+The band says so to each gateway that it is bonded with, and measures nothing until one of them has written that a
+choice came after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from bumble import att
+
+from firmware_sim import profile
+
+#: How fast the band's clock may be: an age is told too short rather than too long.
+CLOCK_PPM: Final = 500
+
+
+class Stop:
+    """Kept in `file`, or (None) as long as the object. `now` is what the band counts seconds by; it may begin anew.
+
+    After a loss of power the age is that of the start: the band does not know how long it was off.
+    """
+
+    def __init__(self, file: Path | None, now: Callable[[], float]) -> None:
+        self._file = file
+        self._now = now
+        self._since: float | None = now() if file is not None and file.exists() else None
+        #: Whether a gateway was told.
+        self.told = False
+
+    @property
+    def said(self) -> bool:
+        """Whether the wearer said stop, and no choice came after it."""
+        return self._since is not None
+
+    def say(self) -> None:
+        """The button was held. It is written before anything else happens."""
+        if self._file is not None:
+            self._file.touch(0o600)
+        self._since, self.told = self._now(), False
+
+    def value(self) -> bytes:
+        """The value of the characteristic Stop."""
+        if self._since is None:
+            return profile.stop(None)
+        return profile.stop(int(max(self._now() - self._since, 0) * (1 - CLOCK_PPM / 1e6)))
+
+    def write(self, value: bytes) -> bool:
+        """A gateway writes 0: a choice came after it. Whether that ended a stop. Raises att.ATT_Error."""
+        if len(value) != 1:
+            raise att.ATT_Error(att.ErrorCode.INVALID_ATTRIBUTE_LENGTH)
+        if value[0]:
+            raise att.ATT_Error(att.ErrorCode.VALUE_NOT_ALLOWED)
+        ended, self._since = self.said, None
+        if self._file is not None:
+            self._file.unlink(missing_ok=True)
+        return ended
