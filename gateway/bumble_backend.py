@@ -226,7 +226,7 @@ class BleakScannerBumble(BaseBleakScanner):
 
 
 class BleakClientBumble(BaseBleakClient):
-    """One connection on a BumbleAdapter, given as `radio`."""
+    """One connection on a BumbleAdapter, given as `radio`. `made` is called as soon as the radio can make another."""
 
     def __init__(
         self,
@@ -235,10 +235,12 @@ class BleakClientBumble(BaseBleakClient):
         disconnected_callback: Callable[[], None] | None,
         timeout: float,
         radio: BumbleAdapter,
+        made: Callable[[], None] = lambda: None,
         **_others: Any,
     ) -> None:
         super().__init__(address_or_ble_device, disconnected_callback=disconnected_callback, timeout=timeout)
         self._radio = radio
+        self._made = made
         self._connection: Connection | None = None
         self._listeners: dict[int, Callable[[bytes], None]] = {}
         self.identity: str | None = None  # of the bond that the link is encrypted by
@@ -266,6 +268,7 @@ class BleakClientBumble(BaseBleakClient):
         """Connect, encrypt if there is a bond, ask for an MTU of 247 and discover the services. Raises BondRefused."""
         address = self._radio.addresses.get(self.address) or hci.Address(self.address)
         connection = await self._radio.connect(address, self._timeout)
+        self._made()
         self._connection = connection
         self._radio.clients.add(self)
         connection.on(connection.EVENT_DISCONNECTION, self._disconnected)

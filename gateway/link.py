@@ -98,7 +98,6 @@ class Link:
         self._book = book
         self._adapter: BumbleAdapter | None = None
         self._bluez: BluezBonds | None = None
-        self._connecting = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         if self._radio.kind == "bumble":
@@ -156,13 +155,17 @@ class Link:
         await _answer(self._bonds.forget(identity), ANSWER_S_MAX)
 
     @asynccontextmanager
-    async def connected(self, sighting: Sighting) -> AsyncIterator[Peripheral]:
-        """A connection to a band, closed at the end; encrypted if we are bonded. Raises LinkLost and BondRefused."""
+    async def connected(self, sighting: Sighting, made: Callable[[], None] = lambda: None) -> AsyncIterator[Peripheral]:
+        """A connection to a band, closed at the end; encrypted if we are bonded. Raises LinkLost and BondRefused.
+
+        An adapter makes one connection at a time. `made` is called when it can make the next one: on Bumble before this
+        band's link is encrypted and its services are known; on BlueZ after, for its Connect is both.
+        """
         closed = asyncio.Event()
         client: BleakClient | None = None
         try:
-            async with self._connecting:  # an adapter makes one connection at a time; the wait for it is nobody's fault
-                client = await self._connect(sighting.device, closed)
+            client = await self._connect(sighting.device, closed, made)
+            made()
             yield Peripheral(client, closed, self._bonds, sighting.device)
         finally:
             if client is not None:
@@ -174,7 +177,7 @@ class Link:
         """Whether the radio is known to be gone."""
         return self._bonds.lost.is_set()
 
-    async def _connect(self, device: BLEDevice, closed: asyncio.Event) -> BleakClient:
+    async def _connect(self, device: BLEDevice, closed: asyncio.Event, made: Callable[[], None]) -> BleakClient:
         attempts = 1 if self._bluez is None else ATTEMPTS
         connecting = establish_connection(
             BleakClient,
@@ -183,7 +186,7 @@ class Link:
             lambda _client: closed.set(),
             max_attempts=attempts,
             timeout=CONNECT_S_MAX,
-            **self._client_options(),
+            **self._client_options(made),
         )
         work = asyncio.ensure_future(_answer(connecting, (CONNECT_S_MAX + ANSWER_S_MAX) * attempts))
         if self._bluez is None:
@@ -224,12 +227,12 @@ class Link:
 
         return {"backend": BleakScannerBumble, "radio": self._adapter}
 
-    def _client_options(self) -> dict[str, Any]:
+    def _client_options(self, made: Callable[[], None]) -> dict[str, Any]:
         if self._adapter is None:
             return {"bluez": {"adapter": self._radio.target}}
         from gateway.bumble_backend import BleakClientBumble
 
-        return {"backend": BleakClientBumble, "radio": self._adapter}
+        return {"backend": BleakClientBumble, "radio": self._adapter, "made": made}
 
 
 class Peripheral:
