@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -113,7 +114,10 @@ class Link:
 
         try:
             self._bluez = await BluezBonds.open(self._radio.target)
+            await self._bluez.forget_strangers(self._book)
         except (OSError, BleakError) as fault:
+            if self._bluez is not None:
+                self._bluez.close()
             raise RadioLost(f"the radio {self._radio} cannot be opened ({fault}): does BlueZ run?") from None
         return self
 
@@ -166,12 +170,12 @@ class Link:
         finally:
             if client is not None:
                 # However a connection ends, the slot of the adapter must be free again.
-                await asyncio.shield(_close(client))
+                await asyncio.shield(self._leave(client, sighting.device))
 
     @property
     def lost(self) -> bool:
-        """Whether the radio is known to be gone. BlueZ tells by refusing the next scan."""
-        return self._adapter is not None and self._adapter.lost.is_set()
+        """Whether the radio is known to be gone."""
+        return self._bonds.lost.is_set()
 
     async def _connect(self, device: BLEDevice, closed: asyncio.Event, made: Callable[[], None]) -> BleakClient:
         attempts = 1 if self._bluez is None else ATTEMPTS
@@ -203,12 +207,15 @@ class Link:
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
 
+    async def _leave(self, client: BleakClient, device: BLEDevice) -> None:
+        await _close(client)
+        if self._bluez is not None and not self.lost:
+            with contextlib.suppress(LinkLost):  # BlueZ has let go of the device, and it had no bond
+                await _answer(self._bluez.forget_stranger(device, self._book), ANSWER_S_MAX)
+
     async def _wait_for_loss(self, timeout_s: float) -> None:
-        if self._adapter is None:
-            await asyncio.sleep(timeout_s)  # BlueZ tells by refusing the next scan
-            return
         try:
-            await asyncio.wait_for(self._adapter.lost.wait(), timeout_s)
+            await asyncio.wait_for(self._bonds.lost.wait(), timeout_s)
         except TimeoutError:
             return
         raise BleakError("its process is gone")
