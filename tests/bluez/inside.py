@@ -81,6 +81,7 @@ if __name__ == "__main__":
         format="%(relativeCreated)d %(levelname)s %(name)s %(message)s",
     )
     logging.getLogger("gateway").setLevel(logging.DEBUG)
-    for n in ("bleak.backends.bluezdbus.client", "bleak_retry_connector"): logging.getLogger(n).setLevel(logging.DEBUG)
+    for n in ("bleak.backends.bluezdbus.client", "bleak_retry_connector"):
+        logging.getLogger(n).setLevel(logging.DEBUG)
     logging.getLogger("bumble").setLevel(logging.CRITICAL)
     asyncio.run(main(Path(sys.argv[1]), sys.argv[2:] or list(NAMES)))
