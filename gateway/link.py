@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -97,7 +98,6 @@ class Link:
         self._book = book
         self._adapter: BumbleAdapter | None = None
         self._bluez: BluezBonds | None = None
-        self._connecting = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         if self._radio.kind == "bumble":
@@ -114,7 +114,10 @@ class Link:
 
         try:
             self._bluez = await BluezBonds.open(self._radio.target)
+            await self._bluez.forget_strangers(self._book)
         except (OSError, BleakError) as fault:
+            if self._bluez is not None:
+                self._bluez.close()
             raise RadioLost(f"the radio {self._radio} cannot be opened ({fault}): does BlueZ run?") from None
         return self
 
@@ -152,25 +155,29 @@ class Link:
         await _answer(self._bonds.forget(identity), ANSWER_S_MAX)
 
     @asynccontextmanager
-    async def connected(self, sighting: Sighting) -> AsyncIterator[Peripheral]:
-        """A connection to a band, closed at the end; encrypted if we are bonded. Raises LinkLost and BondRefused."""
+    async def connected(self, sighting: Sighting, made: Callable[[], None] = lambda: None) -> AsyncIterator[Peripheral]:
+        """A connection to a band, closed at the end; encrypted if we are bonded. Raises LinkLost and BondRefused.
+
+        An adapter makes one connection at a time. `made` is called when it can make the next one: on Bumble before this
+        band's link is encrypted and its services are known; on BlueZ after, for its Connect is both.
+        """
         closed = asyncio.Event()
         client: BleakClient | None = None
         try:
-            async with self._connecting:  # an adapter makes one connection at a time; the wait for it is nobody's fault
-                client = await self._connect(sighting.device, closed)
+            client = await self._connect(sighting.device, closed, made)
+            made()
             yield Peripheral(client, closed, self._bonds, sighting.device)
         finally:
             if client is not None:
                 # However a connection ends, the slot of the adapter must be free again.
-                await asyncio.shield(_close(client))
+                await asyncio.shield(self._leave(client, sighting.device))
 
     @property
     def lost(self) -> bool:
-        """Whether the radio is known to be gone. BlueZ tells by refusing the next scan."""
-        return self._adapter is not None and self._adapter.lost.is_set()
+        """Whether the radio is known to be gone."""
+        return self._bonds.lost.is_set()
 
-    async def _connect(self, device: BLEDevice, closed: asyncio.Event) -> BleakClient:
+    async def _connect(self, device: BLEDevice, closed: asyncio.Event, made: Callable[[], None]) -> BleakClient:
         attempts = 1 if self._bluez is None else ATTEMPTS
         connecting = establish_connection(
             BleakClient,
@@ -179,7 +186,7 @@ class Link:
             lambda _client: closed.set(),
             max_attempts=attempts,
             timeout=CONNECT_S_MAX,
-            **self._client_options(),
+            **self._client_options(made),
         )
         work = asyncio.ensure_future(_answer(connecting, (CONNECT_S_MAX + ANSWER_S_MAX) * attempts))
         if self._bluez is None:
@@ -200,12 +207,15 @@ class Link:
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
 
+    async def _leave(self, client: BleakClient, device: BLEDevice) -> None:
+        await _close(client)
+        if self._bluez is not None and not self.lost:
+            with contextlib.suppress(LinkLost):  # BlueZ has let go of the device, and it had no bond
+                await _answer(self._bluez.forget_stranger(device, self._book), ANSWER_S_MAX)
+
     async def _wait_for_loss(self, timeout_s: float) -> None:
-        if self._adapter is None:
-            await asyncio.sleep(timeout_s)  # BlueZ tells by refusing the next scan
-            return
         try:
-            await asyncio.wait_for(self._adapter.lost.wait(), timeout_s)
+            await asyncio.wait_for(self._bonds.lost.wait(), timeout_s)
         except TimeoutError:
             return
         raise BleakError("its process is gone")
@@ -217,12 +227,12 @@ class Link:
 
         return {"backend": BleakScannerBumble, "radio": self._adapter}
 
-    def _client_options(self) -> dict[str, Any]:
+    def _client_options(self, made: Callable[[], None]) -> dict[str, Any]:
         if self._adapter is None:
             return {"bluez": {"adapter": self._radio.target}}
         from gateway.bumble_backend import BleakClientBumble
 
-        return {"backend": BleakClientBumble, "radio": self._adapter}
+        return {"backend": BleakClientBumble, "radio": self._adapter, "made": made}
 
 
 class Peripheral:

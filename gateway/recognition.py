@@ -73,18 +73,18 @@ class Recognition:
                 self._refuse(MISSING)
             return token
         if identity is not None:
-            return self._known(identity, token)
+            return await self._known(band, identity, token)
         if not self._covered(token):
             raise NotRecognised(NO_CONSENT)
         await self._bond(band, serial, token)
         return token
 
-    def _known(self, identity: str, token: str) -> str:
+    async def _known(self, band: Peripheral, identity: str, token: str) -> str:
         bond = self._book.of(identity)
-        if bond is None and self._book.of_token(token) is None:  # BlueZ has bonds that our book lost
-            self._book.add(Bond(identity=identity, token=token, paired_at=self._clock.now()))
-        elif bond is None or bond.token != token:
-            self._refuse(OTHER)
+        if bond is None:  # BlueZ bonded with it by itself, or by somebody's hand: that proves nothing
+            await band.forget(identity)
+        if bond is None or bond.token != token:
+            self._refuse(MISSING if bond is None and self._book.of_token(token) is None else OTHER)
         return token
 
     async def _bond(self, band: Peripheral, serial: str, token: str) -> None:
