@@ -66,7 +66,7 @@ def bateman(rate_hz: int) -> Floats:
 @cache
 def jolt(rate_hz: int) -> Floats:
     """A contact that jumps by 1 at once, as no sweat gland can, and comes back: [SCR_S * rate_hz]."""
-    return np.exp(-np.arange(SCR_S * rate_hz, dtype=np.float32) / np.float32(_BACK_S * rate_hz))
+    return np.asarray(np.exp(np.arange(SCR_S * rate_hz) / (-_BACK_S * rate_hz)), np.float32)
 
 
 def summed(onset: NDArray[np.intp], height: Floats, shape: Floats, *, size: int) -> Floats:
