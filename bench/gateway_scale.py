@@ -94,7 +94,7 @@ async def live(broker: Mosquitto, folder: Path, number: int, seconds: float) -> 
     async with bands("--synthetic", str(number), "--minutes", "600") as radio:
         begun = time.monotonic()
         async with gateway(broker, folder, radio, slots=number) as (_, reader):
-            await until(lambda: len(reader._sessions) >= number, 600)
+            await until(lambda: len(reader._sessions) >= number, 300)
             connected_s = time.monotonic() - begun
             await asyncio.sleep(5)
             share = await cpu_share(seconds)
