@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from firmware_sim.adapter import Adapter, RadioFault, RadioUsageFault, open_adapter
 from firmware_sim.air import AirLink
+from firmware_sim.peripheral import ADVERTISING_MS
 from firmware_sim.physiology import MINUTE_S, Source
 from firmware_sim.profile import serial_number
 from firmware_sim.record_log import FileMedium, LogFault, MemoryMedium, RecordLog
@@ -47,7 +48,7 @@ class Bands:
     `radio` says where the adapter listens (see `Adapter.listen`); None opens none, for a central that is
     put on `link` directly. `store`: the bands have a memory, each a file in this folder, or (IN_MEMORY) none
     that outlasts them, and so with their bonds; `drift_ppm` is that of their clocks; each changes its address after
-    `address_s` seconds. Raises RadioFault, LogFault and BondFault.
+    `address_s` seconds, and advertises every `advertising_ms`. Raises RadioFault, LogFault and BondFault.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Bands:
         store: Path | str | None = None,
         drift_ppm: float = 0.0,
         address_s: float = ADDRESS_S,
+        advertising_ms: float = ADVERTISING_MS,
     ) -> None:
         self.link = AirLink()
         self.wristbands = [
@@ -71,6 +73,7 @@ class Bands:
                 drift_ppm=drift_ppm,
                 security=Security(_file(store, f"{serial}.bonds.json")),
                 address_s=address_s,
+                advertising_ms=advertising_ms,
                 stop_file=_file(store, f"{serial}.stop"),
             )
             for serial, source in worn
@@ -196,6 +199,7 @@ async def _serve(settings: BandSettings, worn: list[Worn]) -> None:
         store=settings.store,
         drift_ppm=settings.drift_ppm,
         address_s=settings.address_seconds,
+        advertising_ms=settings.advertising_ms,
     )
     async with fleet as bands:
         _say(radio=bands.radio)

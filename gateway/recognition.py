@@ -22,7 +22,7 @@ from gateway.link import LinkLost, Peripheral, Refused
 
 _log = logging.getLogger(__name__)
 #: The serial of a Wijkpols band.
-_OWN_SERIAL: Final = re.compile(r"WP-\d{6}")
+OWN_SERIAL: Final = re.compile(r"WP-\d{6}")
 
 
 class NotRecognised(Exception):
@@ -69,7 +69,7 @@ class Recognition:
             raise NotRecognised(NOT_PAIRED) from None
         token = band_token(self._key, serial)
         if not any(band.has(uuid) for uuid in profile.OWN):
-            if _OWN_SERIAL.fullmatch(serial):
+            if OWN_SERIAL.fullmatch(serial):
                 self._refuse(MISSING)
             return token
         if identity is not None:

@@ -92,6 +92,7 @@ class _Band:
         self.radio: str | None = None  # the one that has it connected
         self.without_consent = False
         self.refused = False  # something that may change at any moment kept it from being read
+        self.again = False  # it changed during this turn, which may have begun by what held before
         self.live: bool | None = None  # read as it measures; None: not known yet
         self.battery_low = False
         self.full = False
@@ -114,6 +115,11 @@ class _Band:
         """When its next advertisement is due, s from now; an interval later for each that was not heard."""
         missed, since_s = divmod(now_s - self.heard_s[radio], self.every_s)
         return (missed + 1) * self.every_s - since_s
+
+    def try_again(self) -> None:
+        if self.refused:
+            self.refused = self.without_consent = False
+            self.not_before_s = float("-inf")
 
     def there(self, now_s: float, radio: str | None = None) -> bool:
         times = self.heard_s.values() if radio is None else (self.heard_s.get(radio, float("-inf")),)
@@ -209,6 +215,9 @@ class Rotation:
             wait_s = min(first_s * 2**band.failures, most_s)
         band.failures = min(band.failures + 1, 16) if how in _FAILURES else 0
         band.not_before_s = now_s + wait_s
+        if band.again:
+            band.again = False
+            band.try_again()
 
     def unread_s(self, now_s: float) -> dict[str, float]:
         """For how long each met band that is there waits since its last turn: what a restart should know."""
@@ -223,9 +232,8 @@ class Rotation:
     def may_try_again(self) -> None:
         """Some consent is new, or some band may pair now: those refused may try at once."""
         for band in self._bands.values():
-            if band.refused:
-                band.refused = band.without_consent = False
-                band.not_before_s = float("-inf")
+            band.again = band.radio is not None
+            band.try_again()
 
     def pressed(self, key: str, now_s: float) -> bool:
         """Whether somebody waits for the slot that this band has."""

@@ -31,6 +31,7 @@ from contracts.ports import (
     StoreUnavailable,
 )
 from contracts.reading import FIELDS, RETENTION_DAYS, Reading, Reason, SelfReport
+from ingest import duckdb_extent
 from ingest.batch import Columns, Numbering, reading_columns, report_columns
 
 #: Memory that DuckDB may use for itself; beyond it, it spills to a folder beside the file.
@@ -192,33 +193,16 @@ class DuckDBStore:
     def holdings(self, pseudonym: str | None = None, extent: Extent = EVERYTHING) -> Holdings:
         """How much is held, of one pseudonym or in all; with an extent, how many rows hold something of it."""
         with self._read() as cursor:
-            return _holdings(cursor, pseudonym) if extent == EVERYTHING else _held_of(cursor, pseudonym, extent)
+            return duckdb_extent.held(cursor, pseudonym, extent)
 
     def erase(self, pseudonym: str, extent: Extent = EVERYTHING) -> Holdings:
         """Erase what an extent takes of one pseudonym, with all of it the name too; returns what went. Repeatable."""
-        if extent != EVERYTHING:
-            return self._erase_part(pseudonym, extent)
         with self._change() as cursor:
-            held = _holdings(cursor, pseudonym)
-            for table in ("readings", "reports"):
-                cursor.execute(
-                    f"DELETE FROM {table} WHERE person = (SELECT id FROM persons WHERE name = ?)", [pseudonym]
-                )
-            cursor.execute("DELETE FROM persons WHERE name = ?", [pseudonym])
-            self._shared.ids["persons"].pop(pseudonym, None)
-        return held
-
-    def _erase_part(self, pseudonym: str, extent: Extent) -> Holdings:
-        whose = "person = (SELECT id FROM persons WHERE name = ?)"
-        with self._change() as cursor:
-            held = _held_of(cursor, pseudonym, extent)
-            if extent.lost:
-                nothing = ", ".join(f"{name} = NULL" for name in extent.lost)
-                which = f"WHERE {whose}{_before(extent, 'minute')}"
-                cursor.execute(f"UPDATE readings SET {nothing} {which}", [pseudonym])
-                cursor.execute(f"DELETE FROM readings {which} AND coalesce({_FIELD_LIST}) IS NULL", [pseudonym])
-            if extent.reports:
-                cursor.execute(f"DELETE FROM reports WHERE {whose}{_before(extent, 'answered_at')}", [pseudonym])
+            held = duckdb_extent.held(cursor, pseudonym, extent)
+            duckdb_extent.erase(cursor, pseudonym, extent)
+            if extent == EVERYTHING:
+                cursor.execute("DELETE FROM persons WHERE name = ?", [pseudonym])
+                self._shared.ids["persons"].pop(pseudonym, None)
         return held
 
     def expire(self, now: float) -> Holdings:
@@ -364,31 +348,6 @@ def _merge(
 def _names(cursor: duckdb.DuckDBPyConnection, table: str) -> tuple[str, ...]:
     """The names by id; ids of districts are dense, since none is ever deleted."""
     return tuple(name for (name,) in cursor.execute(f"SELECT name FROM {table} ORDER BY id").fetchall())
-
-
-def _holdings(cursor: duckdb.DuckDBPyConnection, pseudonym: str | None) -> Holdings:
-    whose = "" if pseudonym is None else " WHERE person = (SELECT id FROM persons WHERE name = ?)"
-    found = cursor.execute(
-        f"SELECT (SELECT count(*) FROM readings{whose}), (SELECT count(*) FROM reports{whose})",
-        [] if pseudonym is None else [pseudonym, pseudonym],
-    ).fetchall()
-    return Holdings(*found[0])
-
-
-def _held_of(cursor: duckdb.DuckDBPyConnection, pseudonym: str | None, extent: Extent) -> Holdings:
-    """How many rows hold something of what an extent takes."""
-    whose = "true" if pseudonym is None else "person = (SELECT id FROM persons WHERE name = ?)"
-    something = f"coalesce({', '.join(extent.lost)}) IS NOT NULL" if extent.lost else "false"
-    found = cursor.execute(
-        f"SELECT (SELECT count(*) FROM readings WHERE {whose}{_before(extent, 'minute')} AND {something}),"
-        f" (SELECT count(*) FROM reports WHERE {whose}{_before(extent, 'answered_at')} AND {extent.reports})",
-        [] if pseudonym is None else [pseudonym, pseudonym],
-    ).fetchall()
-    return Holdings(*found[0])
-
-
-def _before(extent: Extent, column: str) -> str:
-    return "" if extent.before is None else f" AND {column} < {int(extent.before)}"
 
 
 def _chunks(counts: Iterable[tuple[int, str, int]], rows_max: int) -> Iterator[list[tuple[int, str]]]:

@@ -20,12 +20,12 @@ FLEET: Final = (
 #: With no bands but the check's own, on a new adapter.
 ALONE: Final = (
     "a_bond_that_the_band_lost",
-    "bonds_that_bluez_lost",
     "strangers_leave_no_bond",
     "a_left_over_bond_is_none",
     "bluetoothd_killed_in_a_reading",
     "two_adapters",
     "a_plain_strap",
+    "bonds_that_bluez_lost",
     "the_program_as_installed",
 )
 NAMES: Final = FLEET + ALONE

@@ -31,7 +31,7 @@ MINUTES: Final = 2
 BANDS: Final = 12
 RADIO: Final = "bluez:hci0"
 LATER: Final = START + 60 * MINUTES
-READ_BEFORE: Final = (22,)
+READ_BEFORE: Final = (21, 22, 23, 24)
 EVERY_MINUTE: Final = [START + 60 * i for i in range(MINUTES)]
 
 

@@ -27,7 +27,7 @@ from house import BANDS, MINUTES, House
 import gateway as package
 from firmware_sim.app import IN_MEMORY, Bands, Worn
 
-CHECK_S = 60.0
+CHECK_S = 75.0
 DRAIN_S = 150.0  # of twelve bands, software playing two cores
 PARTS = (link_checks, gateway_checks, bond_checks)
 
@@ -81,6 +81,5 @@ if __name__ == "__main__":
         format="%(relativeCreated)d %(levelname)s %(name)s %(message)s",
     )
     logging.getLogger("gateway").setLevel(logging.DEBUG)
-    for n in ("bleak.backends.bluezdbus.client", "bleak_retry_connector"): logging.getLogger(n).setLevel(logging.DEBUG)
     logging.getLogger("bumble").setLevel(logging.CRITICAL)
     asyncio.run(main(Path(sys.argv[1]), sys.argv[2:] or list(NAMES)))

@@ -254,6 +254,18 @@ def test_a_server_of_2_is_asked_by_its_api_with_a_token(version_2: Recorded):
     assert (query["db"], query["rp"]) == ("town", "wijkpols")
 
 
+def test_a_part_is_erased_from_a_server_of_2_up_to_the_last_moment_before(version_2: Recorded):
+    store = open_store(version_2.url())
+    store.erase(pseudonym(1), Extent(frozenset({Category.SKIN}), 1_764_000_000))
+    deleted = [json.loads(body) for _, path, _, body, _ in version_2.requests if path == "/api/v2/delete"]
+    assert [asked["predicate"] for asked in deleted] == [
+        f'_measurement="{measurement}" AND pseudonym="{pseudonym(1)}"'
+        for measurement in ("report", "reading", "reading_kept")
+    ]
+    assert {asked["stop"] for asked in deleted} == {"2025-11-24T15:59:59.999999999Z"}
+    store.close()
+
+
 def test_an_organisation_of_2_is_named_when_a_token_sees_several(version_2: Recorded):
     version_2.orgs = ["0rg", "0ther"]
     with pytest.raises(UsageFault, match="name the organisation"):

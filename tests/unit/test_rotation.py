@@ -90,6 +90,18 @@ def test_without_consent_a_band_waits_until_one_comes():
     assert rotation.counts(20).without_consent == 0
 
 
+@pytest.mark.parametrize("how", [Ended.NO_CONSENT, Ended.NOT_PAIRED])
+def test_what_is_allowed_during_a_turn_that_ends_refused_is_tried_at_once(how: Ended):
+    rotation = rotation_of()
+    hear(rotation, "A", 0)
+    rotation.next(A, 0)
+    rotation.may_try_again()
+    end(rotation, "A", how, 1)
+    assert rotation.next(A, 2) == "A"
+    end(rotation, "A", how, 3)
+    assert rotation.next(A, 4) is None
+
+
 def test_without_consent_a_band_is_asked_again_after_a_minute():
     rotation = rotation_of()
     hear(rotation, "A", 0)
