@@ -10,7 +10,7 @@ Bumble 0.0.236 leaves out, and this module adds:
 - finding the other end takes the same time with two controllers as with a thousand, and advertisements reach only
   those that listen;
 - a packet is reported as completed when the receiving controller has room for it, so that a slow gateway slows its
-  bands and nothing is queued without bound;
+  bands and nothing is queued without bound; advertisements that such a gateway does not read are lost;
 - the duplicate filter of a scan;
 - the unit of the advertising interval, 0.625 ms (there it is taken for a millisecond, so that bands advertise 1.6 times
   as slowly as they were told), and the random delay of up to 10 ms, without which bands that began together stay so;
@@ -241,7 +241,8 @@ class AirController(Controller):
 
     def on_advertising_pdu(self, pdu: ll.AdvInd | ll.AdvExtInd) -> None:
         """Report an advertisement to a scanning host, or connect to the advertiser that is waited for."""
-        if self.le_scan_enable and not self._duplicate(pdu):
+        # What comes of the air while the host does not read is lost: it is not kept until the host hears of the past.
+        if self.le_scan_enable and not self._congested and not self._duplicate(pdu):
             self._report(hci.HCI_LE_Advertising_Report_Event.EventType.ADV_IND, pdu.advertiser_address, pdu.data)
             if self.le_scan_type == _ACTIVE_SCAN:
                 self._report(hci.HCI_LE_Advertising_Report_Event.EventType.SCAN_RSP, pdu.advertiser_address, b"")

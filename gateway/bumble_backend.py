@@ -28,7 +28,7 @@ from bumble.transport import open_transport
 from bumble.transport.common import Transport
 
 from gateway.bonds import BondBook, BondRefused, Paired
-from gateway.bumble_data import advertisement_data, uuid_text
+from gateway.bumble_data import QuietHost, advertisement_data, uuid_text
 from gateway.bumble_keys import BumbleKeys, Resolver, pairing
 
 AD = core.AdvertisingData
@@ -50,7 +50,7 @@ class BumbleAdapter:
         self._resolver = Resolver()
         address, irk = book.own(hci.Address.generate_static_address().to_string(False), secrets.token_hex(16))
         config = DeviceConfiguration(name="gateway", address=hci.Address(address), irk=bytes.fromhex(irk))
-        self.device = Device.from_config_with_hci(config, transport.source, transport.sink)
+        self.device = Device(config=config, host=QuietHost(transport.source, transport.sink))
         self.device.keystore = self._keys
         self.device.pairing_config_factory = pairing
         self.lost = asyncio.Event()

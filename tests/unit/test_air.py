@@ -25,6 +25,24 @@ class Ear(AirController):
         self.heard_at.append(asyncio.get_running_loop().time())
 
 
+def test_what_is_advertised_while_the_host_does_not_read_is_lost_and_not_told_later():
+    async def listen() -> tuple[int, int]:
+        told: list[bytes] = []
+        link = AirLink()
+        adapter = AirController("adapter", link=link)
+        adapter.host = type("Host", (), {"on_packet": staticmethod(told.append)})()
+        adapter.le_scan_enable = adapter.filter_duplicates = True
+        adapter.congested(True)
+        async with Peripheral(link=link, serial="WP-000001", read=lambda _kind: b"", advertising_ms=100.0):
+            await asyncio.sleep(5)
+            while_busy = len(told)
+            adapter.congested(False)
+            await asyncio.sleep(5)
+        return while_busy, len(told)
+
+    assert run_virtually(listen()) == (0, 1)  # one of the fifty that came later: its duplicates are left out
+
+
 @pytest.mark.parametrize("interval_ms", [100.0, 10_240.0])
 def test_a_band_advertises_as_often_as_it_was_told_and_up_to_ten_milliseconds_later(interval_ms: float):
     async def listen() -> list[float]:
