@@ -178,7 +178,7 @@ class Link:
             with self._making(sighting.device) if self._bluez is not None else contextlib.nullcontext():
                 client = await self._connect(sighting.device, closed, made)
             made()
-            if not client.services.characteristics:  # BlueZ gives up on them now and then
+            if not _has_services(client):
                 raise LinkLost("the band's services were not found")
             yield Peripheral(client, closed, self._bonds, sighting.device)
         finally:
@@ -335,6 +335,14 @@ async def _answer(work: Awaitable[T], timeout_s: float) -> T:
         raise Refused(str(fault)) from None
     except (BleakError, OSError, EOFError) as fault:
         raise LinkLost(str(fault)) from None
+
+
+def _has_services(client: BleakClient) -> bool:
+    """BlueZ gives up on them now and then, or the link is lost again by now."""
+    try:
+        return bool(client.services.characteristics)
+    except BleakError:
+        return False
 
 
 async def _close(client: BleakClient) -> None:
