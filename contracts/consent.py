@@ -52,9 +52,14 @@ class ConsentMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     chosen_at: int = 0  # unix seconds of the choice itself, when a move came after it; 0: `valid_from`
     erase: bool = False  # with a withdrawal: erase what is stored
 
+    @property
+    def choice_at(self) -> int:
+        """Unix seconds of the choice itself, which a move is not."""
+        return self.chosen_at or self.valid_from
+
     def ended_by(self, pressed_at: float) -> bool:
         """Whether the band's button, held until `pressed_at` (unix seconds), ends this choice: it came after it."""
-        return self.state is ConsentState.GIVEN and (self.chosen_at or self.valid_from) <= pressed_at + STOP_CLOCK_S
+        return self.state is ConsentState.GIVEN and self.choice_at <= pressed_at + STOP_CLOCK_S
 
 
 class Cover(msgspec.Struct, frozen=True, kw_only=True):
