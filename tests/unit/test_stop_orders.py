@@ -10,11 +10,17 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
-import pytest
 from bumble import att
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from api.band_stops import BandStops
 from api.ledger import LedgerRefusal
@@ -78,9 +84,8 @@ class Linked:
 
     async def read(self, _uuid: str) -> bytes:
         value = self._stop.read()
-        before = self._stop.said, self._stop.told
         self._after_read()
-        if before != (self._stop.said, self._stop.told) and self._told is not None:
+        if not self._stop.told and self._told is not None:  # the button was held: an indication
             self._told(self._stop.value())
         return value
 
@@ -317,9 +322,9 @@ class GatewaysAhead(Orders):
         return math.inf
 
 
-TestOrders = pytest.mark.timeout(300)(Orders.TestCase)
-TestOrders.settings = settings(
-    max_examples=150, stateful_step_count=30, suppress_health_check=list(HealthCheck), deadline=None
-)
-TestGatewaysAhead = pytest.mark.timeout(300)(GatewaysAhead.TestCase)
-TestGatewaysAhead.settings = settings(TestOrders.settings, max_examples=50)
+def test_in_any_order_the_newest_word_counts_and_a_stop_holds() -> None:
+    run_state_machine_as_test(Orders, settings=settings(max_examples=100, stateful_step_count=30))
+
+
+def test_a_gateway_whose_clock_is_hours_ahead_loses_no_stop() -> None:
+    run_state_machine_as_test(GatewaysAhead, settings=settings(max_examples=40, stateful_step_count=30))
