@@ -94,7 +94,8 @@ def _dispatch(words: list[str]) -> int:
             return _analytics(module, args)
         case "api":
             # A volunteer's own data, for the one who is logged in; a DuckDB file has room for one process alone.
-            return int(module.run(args, open_store=_module("ingest.app", "ingest").open_store))
+            store, calm = _module("ingest.app", "ingest").open_store, _module("analytics.own", "analytics").own_calm
+            return int(module.run(args, open_store=store, own_calm=calm))
         case _:
             return int(getattr(module, part.run)(args))
 

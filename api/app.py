@@ -54,7 +54,7 @@ from api.volunteer import entry_pages, own_pages, passkey_pages, rights_pages, w
 from api.volunteer import routes as volunteer_routes
 from contracts.broker_url import BrokerAddress
 from contracts.consent import band_key
-from contracts.ports import Clock, Fault, ReadingStore, SystemClock
+from contracts.ports import Clock, Fault, OwnCalm, ReadingStore, SystemClock
 
 _LOG = logging.getLogger(__name__)
 _STOP_SECONDS: Final = 5
@@ -68,12 +68,16 @@ def create_app(
     access_log: AccessLog,
     publisher: ConsentPublisher | None,
     own_data: ReadingStore | None,
+    own_calm: OwnCalm | None = None,
     clock: Clock,
     settings: Settings,
     notices: Notices | None = None,
     accounts: Accounts | None = None,
 ) -> FastAPI:
-    """The pages, with the API under /v1. `own_data` is asked for one pseudonym only: the one that is logged in."""
+    """The pages, with the API under /v1.
+
+    `own_data` is asked for one pseudonym only: the one that is logged in; `own_calm` works out what is drawn of it.
+    """
     notices = notices or Notices()
     accounts = accounts or Accounts(ledger.engine, clock=clock)
     parts = Parts(
@@ -84,6 +88,7 @@ def create_app(
         notices=notices,
         publisher=publisher,
         own_data=own_data,
+        own_calm=own_calm,
         clock=clock,
         settings=settings,
         accounts=accounts,
@@ -162,6 +167,7 @@ def build(
     *,
     releases: ReleaseSource,
     own_data: ReadingStore | None = None,
+    own_calm: OwnCalm | None = None,
     clock: Clock | None = None,
     registry: Registry | None = None,
 ) -> Iterator[FastAPI]:
@@ -180,6 +186,7 @@ def build(
             access_log=registry.access_log,
             publisher=publisher,
             own_data=own_data,
+            own_calm=own_calm,
             clock=clock,
             settings=settings,
             notices=registry.notices,
@@ -224,7 +231,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, help="port to listen on, 0 for a free one (WIJKPOLS_API_PORT)")
 
 
-def run(args: argparse.Namespace, *, open_store: Callable[[str], ReadingStore] | None = None) -> int:
+def run(
+    args: argparse.Namespace,
+    *,
+    open_store: Callable[[str], ReadingStore] | None = None,
+    own_calm: OwnCalm | None = None,
+) -> int:
     """Serve until Ctrl-C or SIGTERM. Raises Fault or UsageFault.
 
     `open_store` opens `WIJKPOLS_STORE_URL` for the volunteers' own data; a DuckDB file is one process's own, so that
@@ -237,7 +249,13 @@ def run(args: argparse.Namespace, *, open_store: Callable[[str], ReadingStore] |
         registry = Registry(settings, clock=SystemClock())
         with (
             _own_data(settings.store_url, open_store) as own_data,
-            build(settings, releases=ReleaseLog(registry.engine), own_data=own_data, registry=registry) as app,
+            build(
+                settings,
+                releases=ReleaseLog(registry.engine),
+                own_data=own_data,
+                own_calm=own_calm,
+                registry=registry,
+            ) as app,
             listen(settings.api_host, settings.api_port) as bound,
         ):
             host, port = bound.getsockname()[:2]

@@ -19,17 +19,16 @@ from typing import Final, NamedTuple
 import msgspec
 from sqlalchemy import Connection, Engine, delete, insert, select, update
 
-from api import chain, last_words, records
+from api import chain, erasures, last_words, records
+from api.erasures import ErasureState, ErasureTotals
 from api.notices import Language, Notices
 from api.outbox import message_out_of
-from api.records import ConsentRecord, ErasureRecord, Event, Purposes
+from api.records import ConsentRecord, Event, Purposes
 from api.tables import (
-    ADDRESSES,
     BANDS,
     BEARER_TOKENS,
     CONSENT_EVENTS,
     CONSENT_OUTBOX,
-    ERASURES,
     RETIRED_BANDS,
     VOLUNTEERS,
 )
@@ -38,7 +37,6 @@ from contracts.ports import Clock
 from contracts.wire import Erasure
 
 _CLAIM_BYTES: Final = 10  # 80 random bits, 16 letters
-_ERASURES_LOOKED_AT: Final = 10_000
 
 
 class Refusal(StrEnum):
@@ -57,33 +55,6 @@ class LedgerRefusal(Exception):
     def __init__(self, reason: Refusal) -> None:
         super().__init__(reason.value)
         self.reason = reason
-
-
-class ErasureState(NamedTuple):
-    """One erasure that a volunteer asked for; `erased_at` is None while the store is at it."""
-
-    revision: int
-    asked_at: int
-    erased_at: float | None
-    readings: int | None
-    reports: int | None
-
-    @property
-    def seconds(self) -> float | None:
-        """From the button to the end, up to a second too long; None while the store is at it."""
-        return None if self.erased_at is None else _lasted(self.asked_at, self.erased_at)
-
-
-class ErasureTotals(NamedTuple):
-    """How erasures go, over everybody, from the button to the end."""
-
-    done: int
-    under_way: int
-    seconds: tuple[float, ...]  # of each that is done, rising, up to a second too long: a choice keeps whole seconds
-
-    def within(self, share: float) -> float | None:
-        """The seconds in which this share of them (0 to 1) was done; None before the first."""
-        return self.seconds[max(0, math.ceil(share * len(self.seconds)) - 1)] if self.seconds else None
 
 
 class Enrolment(NamedTuple):
@@ -184,15 +155,16 @@ class Ledger:
                 also(connection, pseudonym)
         return Enrolment(bearer, record)
 
-    def change(self, pseudonym: str, choices: Purposes) -> ConsentRecord:
-        """A new choice, for the coming six months. Raises LedgerRefusal while an erasure is under way.
+    def change(self, pseudonym: str, choices: Purposes, *, erase: bool = False) -> ConsentRecord:
+        """A new choice, for the coming six months; with `erase`, what is stored and not said yes to is erased.
 
-        Without that wait the new message would take the place of the one that asks for the erasure.
+        Raises LedgerRefusal while an erasure is under way: the new message would take the place of the one that asks
+        for it.
         """
         with self._engine.begin() as connection:
             link = chain.next_link(connection)
             current = last_words.current(connection, pseudonym)
-            if self._erasure_open(connection, pseudonym):
+            if erasures.under_way(connection, pseudonym):
                 raise LedgerRefusal(Refusal.ERASURE_OPEN)
             at = max(self._now(), current.at)
             record = self._record(
@@ -202,7 +174,10 @@ class Ledger:
                 record = msgspec.structs.replace(record, event=Event.WITHDRAWN)
             elif record.stands and current.event in (Event.INVALIDATED, Event.EXPIRED):
                 record = msgspec.structs.replace(record, event=Event.RENEWED)
+            if erase:
+                record = records.with_erasure(record)
             last_words.write(connection, link, record)
+            erasures.ask(connection, link, record)
         return record
 
     def withdraw(self, pseudonym: str, *, erase: bool) -> ConsentRecord:
@@ -210,43 +185,19 @@ class Ledger:
         with self._engine.begin() as connection:
             link = chain.next_link(connection)
             current = last_words.current(connection, pseudonym)
-            if current.event is Event.WITHDRAWN and (current.erase or not erase):
+            if current.event is Event.WITHDRAWN and (current.erases_all or not erase):
                 return current
             at = max(self._now(), current.at)
             record = records.withdrawn(current, at=at, erase=erase)
             last_words.write(connection, link, record)
             if erase:
-                connection.execute(delete(ADDRESSES).where(ADDRESSES.c.pseudonym == pseudonym))
-                connection.execute(insert(ERASURES).values(revision=link.seq, pseudonym=pseudonym, asked_at=at))
+                erasures.ask(connection, link, record)
         return record
 
     def record_erasure(self, pseudonym: str, erasure: Erasure) -> bool:
         """Write down that the store erased; False when nothing of the kind was open. Repeatable."""
-        is_open = (
-            (ERASURES.c.pseudonym == pseudonym)
-            & ERASURES.c.erased_at.is_(None)
-            & (ERASURES.c.revision <= erasure.revision)
-        )
         with self._engine.begin() as connection:
-            link = chain.next_link(connection)
-            asked = connection.execute(select(ERASURES.c.revision, ERASURES.c.asked_at).where(is_open)).first()
-            if asked is None:
-                return False
-            connection.execute(
-                update(ERASURES)
-                .where(ERASURES.c.revision == asked.revision)
-                .values(erased_at=erasure.erased_at, readings=erasure.readings, reports=erasure.reports)
-            )
-            receipt = ErasureRecord(
-                principal_id=pseudonym,
-                asked_by=asked.revision,
-                asked_at=asked.asked_at,
-                erased_at=erasure.erased_at,
-                readings=erasure.readings,
-                reports=erasure.reports,
-            )
-            chain.append(connection, link, pseudonym, records.canonical(receipt))
-        return True
+            return erasures.record(connection, chain.next_link(connection), pseudonym, erasure)
 
     # Who is who, and what was said
 
@@ -280,20 +231,13 @@ class Ledger:
 
     def erasures(self, pseudonym: str) -> list[ErasureState]:
         """The erasures that one volunteer asked for, oldest first."""
-        query = select(ERASURES).where(ERASURES.c.pseudonym == pseudonym).order_by(ERASURES.c.revision)
         with self._engine.connect() as connection:
-            return [
-                ErasureState(row.revision, row.asked_at, row.erased_at, row.readings, row.reports)
-                for row in connection.execute(query)
-            ]
+            return erasures.of(connection, pseudonym)
 
     def erasure_totals(self) -> ErasureTotals:
         """How the last erasures went."""
-        query = select(ERASURES.c.asked_at, ERASURES.c.erased_at).order_by(ERASURES.c.revision.desc())
         with self._engine.connect() as connection:
-            rows = connection.execute(query.limit(_ERASURES_LOOKED_AT)).all()
-        seconds = sorted(_lasted(row.asked_at, row.erased_at) for row in rows if row.erased_at is not None)
-        return ErasureTotals(done=len(seconds), under_way=len(rows) - len(seconds), seconds=tuple(seconds))
+            return erasures.totals(connection)
 
     def covered(self, purpose: Purpose, now: float) -> Mapping[str, Cover]:
         """See contracts.ports.ConsentDirectory. Who asks is about to read, and that is written down first."""
@@ -370,21 +314,11 @@ class Ledger:
             rights={article: self._public_url + prefix + page for article, page in records.RIGHT_PAGES.items()},
         )
 
-    @staticmethod
-    def _erasure_open(connection: Connection, pseudonym: str) -> bool:
-        query = select(ERASURES.c.revision).where(ERASURES.c.pseudonym == pseudonym, ERASURES.c.erased_at.is_(None))
-        return connection.scalar(query) is not None
-
 
 def new_claim_code() -> str:
     """Sixteen letters and digits in groups of four."""
     letters = base64.b32encode(secrets.token_bytes(_CLAIM_BYTES)).decode()
     return "-".join(letters[i : i + 4] for i in range(0, len(letters), 4))
-
-
-def _lasted(asked_at: int, erased_at: float) -> float:
-    """Seconds. A choice is dated at the next whole second, so that nothing from before it is covered."""
-    return max(0.0, erased_at - (asked_at - 1))
 
 
 def _sha256(text: str) -> str:

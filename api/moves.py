@@ -13,10 +13,10 @@ from typing import Final
 import msgspec
 from sqlalchemy import Connection, delete, insert, select, update
 
-from api import chain, last_words
+from api import chain, erasures, last_words
 from api.ledger import Ledger, LedgerRefusal, Refusal, new_claim_code
 from api.records import ConsentRecord
-from api.tables import BANDS, CONSENT_OUTBOX, ERASURES, RETIRED_BANDS
+from api.tables import BANDS, CONSENT_OUTBOX, RETIRED_BANDS
 from contracts.ports import Clock
 
 _LEFT: Final = "no longer worn"
@@ -70,8 +70,7 @@ class Moves:
         return record
 
     def _current(self, connection: Connection, pseudonym: str) -> ConsentRecord:
-        is_open = (ERASURES.c.pseudonym == pseudonym) & ERASURES.c.erased_at.is_(None)
-        if connection.scalar(select(ERASURES.c.revision).where(is_open)) is not None:
+        if erasures.under_way(connection, pseudonym):
             raise LedgerRefusal(Refusal.ERASURE_OPEN)
         return last_words.current(connection, pseudonym)
 
@@ -86,5 +85,7 @@ class Moves:
             valid_from=at,
             valid_until=until,
             erase=False,
+            keep=(),
+            erase_before=0,
             **{"chosen_at": 0, **changes},
         )

@@ -24,7 +24,7 @@ from api.renewals import Renewals
 from api.settings import Settings
 from api.sources import ReleaseSource
 from api.throttle import Guard
-from contracts.ports import Clock, ReadingStore
+from contracts.ports import Clock, OwnCalm, ReadingStore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +38,7 @@ class Parts:
     notices: Notices
     publisher: ConsentPublisher | None
     own_data: ReadingStore | None  # asked for one pseudonym only: the one that is logged in
+    own_calm: OwnCalm | None
     clock: Clock
     settings: Settings
     accounts: Accounts

@@ -60,7 +60,7 @@ def check(receipt: Any, *, engine: Engine, receipts: Receipts) -> list[Statement
         last = connection.scalar(query)
         newest = connection.scalar(select(func.max(CONSENT_EVENTS.c.seq)))
     found.append(_state(entry, last, newest, receipts))
-    if entry.record.erase or "erasure" in receipt:
+    if "erasure" in true or "erasure" in receipt:
         found.append(_erasure(receipt, true.get("erasure", {})))
     return found
 

@@ -153,8 +153,9 @@ class Receipts:
             "record": _record(entry.record),
             "ledger": {"place": entry.place, "previous": entry.previous, "hash": entry.hash},
         }
-        if entry.record.erase:
-            receipt["erasure"] = self._erasure(entry.place)
+        erasure = self._erasure(entry.place)
+        if erasure is not None:
+            receipt["erasure"] = erasure
         validator().validate(receipt)
         return receipt
 
@@ -169,9 +170,11 @@ class Receipts:
             return None
         return Entry(row.seq, row.previous, row.hash, record) if isinstance(record, ConsentRecord) else None
 
-    def _erasure(self, place: int) -> dict[str, Any]:
+    def _erasure(self, place: int) -> dict[str, Any] | None:
         with self._engine.connect() as connection:
-            row = connection.execute(select(ERASURES).where(ERASURES.c.revision == place)).one()
+            row = connection.execute(select(ERASURES).where(ERASURES.c.revision == place)).one_or_none()
+        if row is None:
+            return None
         asked = {"askedAt": _time(row.asked_at)}
         if row.erased_at is None:
             return asked

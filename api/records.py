@@ -76,7 +76,9 @@ class ConsentRecord(
     adult: bool  # said so by the volunteer
     valid_from: int  # unix seconds
     valid_until: int  # unix seconds
-    erase: bool = False
+    erase: bool = False  # what is stored, but for:
+    keep: tuple[Category, ...] = ()  # these kinds
+    erase_before: int = 0  # what is from this second (unix) on; 0: nothing
     notice: NoticeReference
     controller: str
     lawful_basis: str = LAWFUL_BASIS
@@ -88,6 +90,11 @@ class ConsentRecord(
     rights: dict[str, str] = {}  # article of the GDPR -> where the right is exercised
     chosen_at: int = 0  # unix seconds of the choice itself, when only district or band are newer; 0: `valid_from`
     pressed_at: int = 0  # unix seconds at which the band's button was held, where that was the withdrawal
+
+    @property
+    def erases_all(self) -> bool:
+        """Whether everything that is stored is to be erased, and not just what is not said yes to any more."""
+        return self.erase and not self.erase_before
 
     @property
     def stands(self) -> bool:
@@ -145,7 +152,11 @@ def end_of_consent(at: int) -> int:
 
 
 def withdrawn(current: ConsentRecord, *, at: int, erase: bool = False, pressed_at: int = 0) -> ConsentRecord:
-    """The record of a withdrawal of everything that follows `current`."""
+    """The record of a withdrawal of everything that follows `current`.
+
+    An erasure in part that `current` asked for is asked for again: the store may not have heard of it.
+    """
+    part = {"erase": True, "keep": (), "erase_before": 0} if erase else {}
     return msgspec.structs.replace(
         current,
         record_id=str(uuid.uuid4()),
@@ -154,31 +165,40 @@ def withdrawn(current: ConsentRecord, *, at: int, erase: bool = False, pressed_a
         purposes={},
         valid_from=at,
         valid_until=at,
-        erase=erase,
         chosen_at=0,
         pressed_at=pressed_at,
+        **part,
     )
+
+
+def with_erasure(record: ConsentRecord) -> ConsentRecord:
+    """The same choice, with what it does not say yes to erased; all of it, where it says yes to nothing."""
+    said = {category for kinds in record.purposes.values() for category in kinds}
+    keep = tuple(category for category in Category if category in said)
+    if len(keep) == len(Category):
+        return record
+    return msgspec.structs.replace(record, erase=True, keep=keep, erase_before=record.valid_from if keep else 0)
 
 
 def message_of(record: ConsentRecord, revision: int) -> ConsentMessage:
     """What is published of a record. A choice with nothing in it is said as a withdrawal, never implied."""
-    if record.stands:
-        return ConsentMessage(
-            revision=revision,
-            state=ConsentState.GIVEN,
-            pseudonym=record.principal_id,
-            district=record.district,
-            purposes=record.purposes,
-            valid_from=record.valid_from,
-            valid_until=record.valid_until,
-            issued_at=record.at,
-            chosen_at=record.chosen_at,
-        )
-    return ConsentMessage(
+    message = ConsentMessage(
         revision=revision,
         state=ConsentState.WITHDRAWN,
         pseudonym=record.principal_id,
         district=record.district,
         issued_at=record.at,
         erase=record.erase,
+        keep=record.keep,
+        erase_before=record.erase_before,
+    )
+    if not record.stands:
+        return message
+    return msgspec.structs.replace(
+        message,
+        state=ConsentState.GIVEN,
+        purposes=record.purposes,
+        valid_from=record.valid_from,
+        valid_until=record.valid_until,
+        chosen_at=record.chosen_at,
     )

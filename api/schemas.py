@@ -325,9 +325,10 @@ class EnrolmentIn(Schema):
 
 
 class ChoicesIn(Schema):
-    """A new choice, in the place of the one before."""
+    """A new choice, in the place of the one before. With `erase`, what is stored and not said yes to is erased."""
 
     choices: Choices
+    erase: bool = Field(False, description="Whether to erase what is stored of what gets no yes now.")
 
 
 class WithdrawalIn(Schema):
@@ -350,6 +351,7 @@ class OwnErasure(Schema):
     erased_at: datetime | None = Field(description="When the store reported it done; null until then.")
     readings: int | None = Field(description="Readings erased.")
     reports: int | None = Field(description="Self-reports erased.")
+    everything: bool = Field(description="Whether all was to be erased, or only what was not said yes to any more.")
 
 
 class Me(Schema):

@@ -39,7 +39,7 @@ class Settings(BaseSettings):
         "privacy@example.org", pattern=r"^[^@\s]+@[^@\s]+$", description="Where people can ask questions."
     )
     public_url: str = Field(
-        "http://127.0.0.1:8000", pattern=r"^https?://[^\s/]+$", description="Address by which people reach the pages."
+        "http://localhost:8000", pattern=r"^https?://[^\s/]+$", description="Address by which people reach the pages."
     )
     storage_location: str = Field(
         "NL", pattern=r"^[A-Z]{2}$", description="Country where readings and registry are kept, told in each receipt."

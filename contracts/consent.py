@@ -50,7 +50,9 @@ class ConsentMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     valid_until: int = 0  # unix seconds; consent ends after six months
     issued_at: int = 0  # unix seconds
     chosen_at: int = 0  # unix seconds of the choice itself, when a move came after it; 0: `valid_from`
-    erase: bool = False  # with a withdrawal: erase what is stored
+    erase: bool = False  # erase what is stored, but for:
+    keep: tuple[Category, ...] = ()  # these kinds
+    erase_before: int = 0  # what is from this second (unix) on; 0: nothing
 
     @property
     def choice_at(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from contracts.consent import Cover, Purpose
 from contracts.faults import Fault as Fault
 from contracts.faults import UsageFault as UsageFault
-from contracts.reading import Reading, SelfReport
+from contracts.reading import FIELDS, Category, Reading, SelfReport
 
 
 class Clock(Protocol):
@@ -76,6 +76,30 @@ class Holdings(NamedTuple):
     reports: int
 
 
+class Extent(NamedTuple):
+    """What of somebody an erasure takes: all kinds but `keep`, of before `before` (unix seconds; None: of all time)."""
+
+    keep: frozenset[Category] = frozenset()
+    before: int | None = None
+
+    @property
+    def lost(self) -> list[str]:
+        """The fields of a reading that go."""
+        return [name for name, field in FIELDS.items() if field.category not in self.keep]
+
+    @property
+    def reports(self) -> bool:
+        """Whether self-reports go."""
+        return Category.SELF_REPORT not in self.keep
+
+
+EVERYTHING: Final = Extent()
+
+
+#: (minute, calm 0-100) of one person's readings, where it can be told. Handed to the pages: they hold no readings.
+OwnCalm = Callable[[Sequence[StoredReading]], Sequence[tuple[int, float]]]
+
+
 class StoreRefused(Exception):
     """The store has judged these rows and will never take them; `index` is the first bad one if it said which."""
 
@@ -107,11 +131,15 @@ class ReadingStore(Protocol):
     def person(self, pseudonym: str) -> tuple[list[StoredReading], list[StoredReport]]:
         """All that is held about one pseudonym, in order of time: for the volunteer's own access and export."""
 
-    def holdings(self, pseudonym: str | None = None) -> Holdings:
-        """How much is held, of one pseudonym or in all."""
+    def holdings(self, pseudonym: str | None = None, extent: Extent = EVERYTHING) -> Holdings:
+        """How much is held, of one pseudonym or in all; with an extent, how many rows hold something of it."""
 
-    def erase(self, pseudonym: str) -> Holdings:
-        """Erase all of one pseudonym; returns what was erased. Repeatable. Raises StoreUnavailable."""
+    def erase(self, pseudonym: str, extent: Extent = EVERYTHING) -> Holdings:
+        """Erase what an extent takes of one pseudonym; returns how many rows lost something, or all.
+
+        A reading of which nothing is left goes. Repeatable, also after a crash in the middle: then what was to stay is
+        there again. Raises StoreUnavailable.
+        """
 
     def close(self) -> None:
         """Let go of the file or connection. Repeatable."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from analytics.app import Analytics
+from analytics.own import own_calm
 from analytics.release_log import ReleaseLog
 from api.app import Registry, build, listen, server
 from api.consent_publisher import ConsentPublisher
@@ -92,7 +93,14 @@ class House:
             store=self.store, consents=self.registry.ledger, log=self.log, clock=SystemClock(), grace_s=0
         )
         app = stack.enter_context(
-            build(self._settings(), releases=self.log, own_data=self.store, clock=self.clock, registry=self.registry)
+            build(
+                self._settings(),
+                releases=self.log,
+                own_data=self.store,
+                own_calm=own_calm,
+                clock=self.clock,
+                registry=self.registry,
+            )
         )
         self._publisher: ConsentPublisher = app.state.parts.publisher
         self.ingest = stack.enter_context(

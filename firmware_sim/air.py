@@ -10,8 +10,10 @@ Bumble 0.0.236 leaves out, and this module adds:
 - finding the other end takes the same time with two controllers as with a thousand, and advertisements reach only
   those that listen;
 - a packet is reported as completed when the receiving controller has room for it, so that a slow gateway slows its
-  bands and nothing is queued without bound;
+  bands and nothing is queued without bound; advertisements that such a gateway does not read are lost;
 - the duplicate filter of a scan;
+- the unit of the advertising interval, 0.625 ms (there it is taken for a millisecond, so that bands advertise 1.6 times
+  as slowly as they were told), and the random delay of up to 10 ms, without which bands that began together stay so;
 - ACL packets hold 251 bytes (data length extension) instead of 27.
 
 Not modelled: distance and signal strength (RSSI is always -50 dBm), loss of single packets. Scan responses are empty.
@@ -20,17 +22,20 @@ Not modelled: distance and signal strength (RSSI is always -50 dBm), loss of sin
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import defaultdict
 from typing import Final, cast
 
 from bumble import core, hci, ll
-from bumble.controller import Connection, Controller
+from bumble.controller import Connection, Controller, LegacyAdvertiser
 from bumble.link import LocalLink
 
 ACL_BYTES: Final = 251
 SUPERVISION_TIMEOUT: Final = hci.HCI_ErrorCode.CONNECTION_TIMEOUT_ERROR
 _NOT_ESTABLISHED: Final = hci.HCI_ErrorCode.CONNECTION_FAILED_TO_BE_ESTABLISHED_ERROR
 _ACTIVE_SCAN: Final = 1
+_INTERVAL_UNIT_S: Final = 0.000_625  # Core, Vol 4, Part E, 7.8.5
+_DELAY_S_MAX: Final = 0.010  # advDelay: Core, Vol 6, Part B, 4.4.2.2.1
 _RSSI_DBM: Final = -50
 _SEEN_MAX: Final = 4096  # advertisers that the duplicate filter remembers
 
@@ -125,6 +130,16 @@ class AirLink(LocalLink):
         asyncio.get_running_loop().call_soon(central.fail_connection, packet.advertiser_address)
 
 
+class _Advertiser(LegacyAdvertiser):
+    """Advertises as often as it was told."""
+
+    def _on_timer_fired(self) -> None:
+        self.send_advertising_data()
+        delay_s = random.uniform(0, _DELAY_S_MAX)  # noqa: S311  (no secret)
+        wait_s = self.advertising_interval_min * _INTERVAL_UNIT_S + delay_s
+        self.timer_handle = asyncio.get_running_loop().call_later(wait_s, self._on_timer_fired)
+
+
 class AirController(Controller):
     """A Bluetooth LE controller on an AirLink.
 
@@ -145,6 +160,7 @@ class AirController(Controller):
 
     def __init__(self, name: str, *, link: AirLink) -> None:
         super().__init__(name, link=link)
+        self.le_legacy_advertiser = _Advertiser(self)
         self._handles: dict[int, Connection] = {}
         self._completed: defaultdict[int, int] = defaultdict(int)  # handle -> packets not yet reported to the host
         self._congested = False
@@ -225,7 +241,8 @@ class AirController(Controller):
 
     def on_advertising_pdu(self, pdu: ll.AdvInd | ll.AdvExtInd) -> None:
         """Report an advertisement to a scanning host, or connect to the advertiser that is waited for."""
-        if self.le_scan_enable and not self._duplicate(pdu):
+        # What comes of the air while the host does not read is lost: it is not kept until the host hears of the past.
+        if self.le_scan_enable and not self._congested and not self._duplicate(pdu):
             self._report(hci.HCI_LE_Advertising_Report_Event.EventType.ADV_IND, pdu.advertiser_address, pdu.data)
             if self.le_scan_type == _ACTIVE_SCAN:
                 self._report(hci.HCI_LE_Advertising_Report_Event.EventType.SCAN_RSP, pdu.advertiser_address, b"")

@@ -10,7 +10,7 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NamedTuple
@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from firmware_sim.adapter import Adapter, RadioFault, RadioUsageFault, open_adapter
 from firmware_sim.air import AirLink
+from firmware_sim.peripheral import ADVERTISING_MS
 from firmware_sim.physiology import MINUTE_S, Source
 from firmware_sim.profile import serial_number
 from firmware_sim.record_log import FileMedium, LogFault, MemoryMedium, RecordLog
@@ -47,7 +48,7 @@ class Bands:
     `radio` says where the adapter listens (see `Adapter.listen`); None opens none, for a central that is
     put on `link` directly. `store`: the bands have a memory, each a file in this folder, or (IN_MEMORY) none
     that outlasts them, and so with their bonds; `drift_ppm` is that of their clocks; each changes its address after
-    `address_s` seconds. Raises RadioFault, LogFault and BondFault.
+    `address_s` seconds, and advertises every `advertising_ms`. Raises RadioFault, LogFault and BondFault.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Bands:
         store: Path | str | None = None,
         drift_ppm: float = 0.0,
         address_s: float = ADDRESS_S,
+        advertising_ms: float = ADVERTISING_MS,
     ) -> None:
         self.link = AirLink()
         self.wristbands = [
@@ -71,6 +73,7 @@ class Bands:
                 drift_ppm=drift_ppm,
                 security=Security(_file(store, f"{serial}.bonds.json")),
                 address_s=address_s,
+                advertising_ms=advertising_ms,
                 stop_file=_file(store, f"{serial}.stop"),
             )
             for serial, source in worn
@@ -196,10 +199,10 @@ async def _serve(settings: BandSettings, worn: list[Worn]) -> None:
         store=settings.store,
         drift_ppm=settings.drift_ppm,
         address_s=settings.address_seconds,
+        advertising_ms=settings.advertising_ms,
     )
     async with fleet as bands:
         _say(radio=bands.radio)
-        _say(event="ready", bands=len(worn), minutes=bands.minutes)
         loop, pressing = asyncio.get_running_loop(), set[asyncio.Task[None]]()
 
         def press(held_s: float) -> None:
@@ -211,10 +214,26 @@ async def _serve(settings: BandSettings, worn: list[Worn]) -> None:
 
         loop.add_signal_handler(signal.SIGUSR1, press, OPEN_HOLD_S)
         loop.add_signal_handler(signal.SIGUSR2, press, STOP_HOLD_S)
+        if sys.stdin is not None and sys.stdin.isatty():  # somebody sits here
+            sys.stderr.write("To hold the button: type the seconds (5 or 10), then Enter.\n")
+            signal.signal(signal.SIGTTIN, signal.SIG_IGN)  # in the background it is told so, and not stopped
+            loop.add_reader(sys.stdin, _read_button, press)
+        _say(event="ready", bands=len(worn), minutes=bands.minutes)
         await bands.done()
         _say(event="done", bands=len(worn), minutes=bands.minutes)
         if not settings.exit_when_done:
             await asyncio.Event().wait()
+
+
+def _read_button(press: Callable[[float], None]) -> None:
+    try:
+        typed = sys.stdin.readline()
+    except OSError:  # this program went into the background
+        typed = ""
+    if not typed:  # or Ctrl-D
+        asyncio.get_running_loop().remove_reader(sys.stdin)
+    elif typed.strip() in ("5", "10"):
+        press(float(typed))
 
 
 def _say(**milestone: Any) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from firmware_sim.peripheral import ADVERTISING_MS
 from firmware_sim.physiology import MINUTE_S
 from firmware_sim.security import ADDRESS_S
 
@@ -62,5 +63,8 @@ class BandSettings(BaseSettings):
     drift_ppm: float = Field(0.0, ge=-1000, le=1000, description="drift of the clocks of bands with a memory")
     address_seconds: float = Field(
         ADDRESS_S, gt=0, description="seconds of the world after which a band changes its address"
+    )
+    advertising_ms: float = Field(
+        ADVERTISING_MS, ge=20, le=10_240, description="milliseconds of the world between two advertisements of a band"
     )
     exit_when_done: bool = Field(False, description="end when every band has played to its end")

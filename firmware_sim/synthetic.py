@@ -4,7 +4,8 @@ Signals are made in blocks of half an hour, each with a generator of its own (ke
 meet at the blocks' ends without a gap; so any span gives the same samples, whatever was asked before. What goes
 through a day: a resting level with a circadian course, slow drift (a sum of long sine waves), bouts of walking
 (motion first, heart rate, EDA and temperature after it), arousal by events, respiratory sinus arrhythmia and Gaussian
-noise on the heart rate, skin conductance responses, missed, early and rejected beats, and a band off the wrist.
+noise on the heart rate, skin conductance responses, missed, early and rejected beats, a band off the wrist, and what
+the sensors on the skin add (`sensors.py`).
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_sim import people
+from firmware_sim import people, sensors
 from firmware_sim.people import TIMEZONE, Event, Stream, Traits
 from firmware_sim.physiology import EDA_HZ, MINUTE_S, Answer, Samples, minutes_touched
-from firmware_sim.waveforms import TICKS_PER_S, Floats, beat_ticks, between, oscillation, responses
+from firmware_sim.waveforms import TICKS_PER_S, Floats, bateman, beat_ticks, between, oscillation, summed
 
 BLOCK_S: Final = 1800
 MINUTES: Final = BLOCK_S // MINUTE_S
@@ -46,6 +47,14 @@ _UNIFORMS: Final = {
     "glitches": _GLITCHES * 3,
     "off": 3,
 }
+#: Drawn after those above, for the sensors on the skin.
+_SENSOR_NORMALS: Final = {
+    "eda": EDA_HZ * BLOCK_S,
+    "temp": BLOCK_S,
+    "drift": 2 * MINUTES,
+    "jolts": MINUTES * sensors.JOLTS_MAX,
+}
+_SENSOR_UNIFORMS: Final = MINUTES * sensors.JOLTS_MAX * 2
 
 
 def _columns(widths: dict[str, int]) -> tuple[dict[str, slice], int]:
@@ -55,6 +64,7 @@ def _columns(widths: dict[str, int]) -> tuple[dict[str, slice], int]:
 
 _NORMAL_AT, _NORMAL_WIDTH = _columns(_NORMALS)
 _UNIFORM_AT, _UNIFORM_WIDTH = _columns(_UNIFORMS)
+_SENSOR_AT, _SENSOR_WIDTH = _columns(_SENSOR_NORMALS)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -133,19 +143,23 @@ class Person:
         """The signals of whole blocks, without answers."""
         normals = np.empty((blocks, _NORMAL_WIDTH), np.float32)
         uniforms = np.empty((blocks, _UNIFORM_WIDTH), np.float32)
+        noise = np.empty((blocks, _SENSOR_WIDTH), np.float32)
+        jolts = np.empty((blocks, _SENSOR_UNIFORMS), np.float32)
         for i in range(blocks):
             rng = people.generator(self._seed, self.number, Stream.BLOCK, first + i)
             rng.standard_normal(out=normals[i], dtype=np.float32)
             rng.random(out=uniforms[i], dtype=np.float32)
+            rng.standard_normal(out=noise[i], dtype=np.float32)
+            rng.random(out=jolts[i], dtype=np.float32)
         start, seconds = first * BLOCK_S, blocks * BLOCK_S
-        course = self._course(start, blocks, uniforms[:, _UNIFORM_AT["bouts"]])
+        course = self._course(start, blocks, uniforms[:, _UNIFORM_AT["bouts"]], noise[:, _SENSOR_AT["drift"]])
         worn, off_s = _off_wrist(uniforms[:, _UNIFORM_AT["off"]])
         activity = between(course.activity, MINUTE_S)
         fidget = np.float32(3) * uniforms[:, _UNIFORM_AT["motion"]].ravel() ** 3  # mostly little, now and then much
-        acc_sd = np.where(worn, 0.006 + fidget * (0.01 + 0.16 * activity) + 0.1 * activity, 0.002)
+        acc_sd = np.where(worn, 0.006 + fidget * (0.01 + 0.16 * activity) + 0.1 * activity, 0.002).astype(np.float32)
         hr = between(course.bpm, MINUTE_S)
         beat_t, rr = self._beats(start, course, normals, uniforms, worn)
-        eda = self._eda(course, normals, uniforms)
+        eda = self._eda(course, normals, uniforms, acc_sd, noise, jolts)
         eda.reshape(-1, EDA_HZ)[~worn] = np.nan
         cooling = 3 * (1 - np.exp(off_s / np.float32(-90)))
         return Samples(
@@ -155,14 +169,14 @@ class Person:
             beat_t=beat_t,
             rr=rr,
             eda=eda,
-            temp=(between(course.temp, MINUTE_S) - cooling).astype(np.float32),
+            temp=sensors.thermometer(between(course.temp, MINUTE_S) - cooling, noise[:, _SENSOR_AT["temp"]].ravel()),
             acc_mean=(1 + acc_sd * (fidget - np.float32(0.8)) * np.float32(0.15)).astype(np.float32),
-            acc_sd=acc_sd.astype(np.float32),
+            acc_sd=acc_sd,
             motion_rate=1,
             worn=worn,
         )
 
-    def _course(self, start: int, blocks: int, bouts: Floats) -> _Course:
+    def _course(self, start: int, blocks: int, bouts: Floats, drifting: Floats) -> _Course:
         who = self._traits
         t = start + MINUTE_S * np.arange(blocks * MINUTES + 1, dtype=np.float64)
         # The local hour, with each block's own offset from UTC: a span over a clock change is like its parts.
@@ -179,14 +193,17 @@ class Person:
         for event in self._events:
             rise, fall = (t - event.start) / _RAMP_S, 1 - (t - event.end) / (2 * _RAMP_S)
             arousal += event.arousal * who.sensitivity * np.clip(np.minimum(rise, fall), 0, 1)
+        eda, temp = sensors.drift(
+            drifting,
+            eda=who.eda_us * np.exp(0.1 * afternoon + 0.15 * drift + 0.25 * warmed + 0.4 * arousal),
+            temp=who.temp_c - 0.4 * afternoon + 0.25 * drift + 0.6 * warmed - 0.3 * arousal,
+        )
         return _Course(
             bpm=(who.rest_bpm + 8 + 4 * afternoon + 2.5 * drift + 45 * warmed + 12 * arousal).astype(np.float32),
             activity=activity.astype(np.float32),
             arousal=arousal.astype(np.float32),
-            eda=(who.eda_us * np.exp(0.1 * afternoon + 0.15 * drift + 0.25 * warmed + 0.4 * arousal)).astype(
-                np.float32
-            ),
-            temp=(who.temp_c - 0.4 * afternoon + 0.25 * drift + 0.6 * warmed - 0.3 * arousal).astype(np.float32),
+            eda=eda,
+            temp=temp,
         )
 
     def _beats(
@@ -216,19 +233,34 @@ class Person:
         rr = (ticks - before)[seen] / np.float32(TICKS_PER_S)
         return start + ticks[seen] / float(TICKS_PER_S), rr.astype(np.float32)
 
-    def _eda(self, course: _Course, normals: Floats, uniforms: Floats) -> Floats:
+    def _eda(
+        self, course: _Course, normals: Floats, uniforms: Floats, acc_sd: Floats, noise: Floats, jolts: Floats
+    ) -> Floats:
+        """Skin conductance, µS at EDA_HZ: the skin's own, and what the electrodes make of it."""
         blocks = len(normals)
         tonic = between(course.eda, MINUTE_S * EDA_HZ)
         wanted = self._traits.scr_per_min + 6 * course.arousal[:-1] + 2 * course.activity[:-1]
-        wanted.reshape(blocks, MINUTES)[:, -1] = 0  # a response ends in the block in which it began
+        restless = sensors.JOLTS_AT_REST + sensors.JOLTS_IN_MOTION * course.activity[:-1]
+        for rate in (wanted, restless):
+            rate.reshape(blocks, MINUTES)[:, -1] = 0  # what begins in a block ends in it
         kept = uniforms[:, _UNIFORM_AT["scr"]].reshape(-1, SCR_MAX) * SCR_MAX < wanted[:, None]
         minute, candidate = np.nonzero(kept)
         late = uniforms[:, _UNIFORM_AT["onset"]].reshape(-1, SCR_MAX)[minute, candidate] * (MINUTE_S * EDA_HZ)
         z = normals[:, _NORMAL_AT["scr"]].reshape(-1, SCR_MAX)[minute, candidate]
         onset = minute * (MINUTE_S * EDA_HZ) + late.astype(np.intp)
         amplitude = 0.05 * tonic[onset] * np.exp(0.5 * z)
-        tonic += responses(onset, amplitude, size=tonic.size, rate_hz=EDA_HZ)
-        return tonic
+        skin = tonic + summed(onset, amplitude, bateman(EDA_HZ), size=tonic.size)
+        return sensors.electrodes(
+            skin,
+            tonic=tonic,
+            restless=restless,
+            acc_sd=acc_sd,
+            noise=noise[:, _SENSOR_AT["eda"]].ravel(),
+            draws=(
+                noise[:, _SENSOR_AT["jolts"]].reshape(-1, sensors.JOLTS_MAX),
+                jolts.reshape(-1, 2 * sensors.JOLTS_MAX),
+            ),
+        )
 
 
 class Wearing:

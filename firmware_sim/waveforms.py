@@ -14,6 +14,7 @@ TICKS_PER_S: Final = 1024  # beats lie on this grid, so that a band loses nothin
 _RISE_S: Final = 0.75  # time constants of Benedek and Kaernbach 2010 (J Neurosci Methods 190), rounded
 _DECAY_S: Final = 2.0
 SCR_S: Final = 12  # a response is over after so many seconds
+_BACK_S: Final = 1.5  # time constant of a contact that was jolted
 
 
 def between(lattice: Floats, steps: int) -> Floats:
@@ -55,18 +56,24 @@ def beat_ticks(rate: Floats, *, blocks: int, rate_hz: int) -> NDArray[np.int64]:
 
 
 @cache
-def _bateman(rate_hz: int) -> Floats:
+def bateman(rate_hz: int) -> Floats:
+    """A skin conductance response with a peak of 1: [SCR_S * rate_hz]."""
     t = np.arange(SCR_S * rate_hz) / rate_hz
     shape = np.exp(-t / _DECAY_S) - np.exp(-t / _RISE_S)
     return np.asarray(shape / shape.max(), np.float32)
 
 
-def responses(onset: NDArray[np.intp], amplitude: Floats, *, size: int, rate_hz: int) -> Floats:
-    """Skin conductance responses (Bateman-shaped) with given onsets (sample numbers) and peaks, summed: [size].
+@cache
+def jolt(rate_hz: int) -> Floats:
+    """A contact that jumps by 1 at once, as no sweat gland can, and comes back: [SCR_S * rate_hz]."""
+    return np.asarray(np.exp(np.arange(SCR_S * rate_hz) / (-_BACK_S * rate_hz)), np.float32)
 
-    Each onset lies SCR_S or more before the end.
+
+def summed(onset: NDArray[np.intp], height: Floats, shape: Floats, *, size: int) -> Floats:
+    """Shapes with given onsets (sample numbers) and heights, added up: [size].
+
+    Each onset lies the shape's length or more before the end.
     """
-    kernel = _bateman(rate_hz)
-    at = onset[:, None] + np.arange(kernel.size)
-    weights = amplitude[:, None] * kernel
+    at = onset[:, None] + np.arange(shape.size)
+    weights = height[:, None] * shape
     return np.bincount(at.ravel(), weights=weights.ravel(), minlength=size).astype(np.float32)

@@ -22,6 +22,7 @@ from gateway.bonds import ORDER_S, BondBook, Order
 from gateway.link import RadioAddress, RadioLost
 from gateway.metrics import Metrics
 from gateway.reader import Reader
+from gateway.recognition import OWN_SERIAL
 from gateway.settings import GatewaySettings, load
 from gateway.status import in_words, retained_status
 from gateway.uplink import Uplink
@@ -30,6 +31,21 @@ from gateway.uplink import Uplink
 DRAIN_S_MAX: Final = 10.0
 #: Exit code of `status` for a gateway that is not online.
 OFFLINE: Final = 3
+#: What a person does after an order.
+_TO_DO: Final = {
+    Order.PAIR: (
+        f"The gateway that keeps its bonds in {{folder}} lets {{band}} bond, for {ORDER_S / 60:.0f} minutes from now.\n"
+        "1. See that it runs: without it, nothing happens.\n"
+        "2. Hold the band's button for five seconds, a few metres from the gateway at most.\n"
+        '3. Wait for "bonded with a band" in its log: journalctl -u wijkpols-gateway -f\n'
+        "A band that it knew must be the same one: the old keys are given up now, and no other band gets in.\n"
+        "If the log stays silent, read the bond: counts of 'wijkpols gateway status'.\n"
+    ),
+    Order.UNPAIR: (
+        "The gateway that keeps its bonds in {folder} forgets {band}, as soon as it runs.\n"
+        "To read it again, hold its button for five seconds near a gateway.\n"
+    ),
+}
 _log = logging.getLogger(__name__)
 
 
@@ -143,14 +159,10 @@ async def read_bands(settings: GatewaySettings, *, broker: BrokerAddress, radios
 def _order(order: Order, args: argparse.Namespace) -> int:
     settings = load(gateway_outbox=args.outbox, band_key=_key_of(args.band_key_file))
     settings.needs("band_key")
+    if not OWN_SERIAL.fullmatch(args.band):
+        raise UsageFault(f"{args.band!r} is no band's serial: write it as it is printed on the band, WP-000001")
     BondBook(settings.gateway_outbox).leave(order, band_token(settings.key, args.band))
-    if order is Order.PAIR:
-        sys.stdout.write(
-            f"Hold the band's button for five seconds, near this gateway and within {ORDER_S / 60:.0f} minutes.\n"
-            "Its bond is made anew; none but the same band is accepted. The gateway's log says when it is bonded.\n"
-        )
-    else:
-        sys.stdout.write("The gateway forgets this band. To read it again, hold its button near a gateway.\n")
+    sys.stdout.write(_TO_DO[order].format(band=args.band, folder=settings.gateway_outbox))
     return 0
 
 

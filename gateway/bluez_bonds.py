@@ -17,7 +17,8 @@ from dbus_fast.aio import MessageBus
 from dbus_fast.annotations import DBusObjectPath, DBusStr, DBusUInt32
 from dbus_fast.service import ServiceInterface, dbus_method
 
-from gateway.bonds import Paired
+from gateway.bonds import BondBook, Paired
+from gateway.profile import WIJKPOLS_SERVICE
 
 BLUEZ: Final = "org.bluez"
 DEVICE: Final = "org.bluez.Device1"
@@ -25,6 +26,8 @@ ADAPTER: Final = "org.bluez.Adapter1"
 #: A bonded band that hangs up so often in one attempt to connect does not take the key.
 HUNG_UP_MAX: Final = 2
 _AGENT_PATH: Final = "/nl/wijkpols/agent"
+_BUS: Final = "org.freedesktop.DBus"
+_MANAGER: Final = "org.freedesktop.DBus.ObjectManager"
 _PROPERTIES: Final = "org.freedesktop.DBus.Properties"
 _REJECTED: Final = "org.bluez.Error.Rejected"
 
@@ -65,18 +68,26 @@ class Agent(ServiceInterface):
 
 
 class BluezBonds:
-    """The bonds of one BlueZ adapter. Use `open`, and `close` at the end. All methods raise BleakError."""
+    """The bonds of one BlueZ adapter. Use `open`, and `close` at the end. All methods raise BleakError.
+
+    `lost` is set when bluetoothd ends or the adapter is gone: nobody else tells, and bleak would listen on for ever.
+    """
 
     def __init__(self, bus: MessageBus, adapter: str) -> None:
+        self.lost = asyncio.Event()
         self._bus = bus
         self._adapter = f"/org/bluez/{adapter}"
         self._agent = Agent()
+        self._others: set[str] = set()  # identities that this machine bonded with for somebody else
 
     @classmethod
     async def open(cls, adapter: str) -> Self:
         """Connect to the system's bus, register the agent, and switch the adapter on."""
         bonds = cls(await MessageBus(bus_type=BusType.SYSTEM).connect(), adapter)
         try:
+            bonds._bus.add_message_handler(bonds._watch)
+            await bonds._listen(f"type='signal',interface='{_BUS}',member='NameOwnerChanged',arg0='{BLUEZ}'")
+            await bonds._listen(f"type='signal',interface='{_MANAGER}',member='InterfacesRemoved',sender='{BLUEZ}'")
             bonds._bus.export(_AGENT_PATH, bonds._agent)
             manager = ("/org/bluez", "org.bluez.AgentManager1")
             await bonds._call(*manager, "RegisterAgent", "os", _AGENT_PATH, "NoInputNoOutput")
@@ -112,9 +123,7 @@ class BluezBonds:
 
     async def identities(self) -> dict[str, str]:
         """Identity address -> D-Bus path of the devices that this adapter is bonded with."""
-        objects = await self._call("/", "org.freedesktop.DBus.ObjectManager", "GetManagedObjects")
-        devices = {path: of[DEVICE] for path, of in objects.items() if DEVICE in of and path.startswith(self._adapter)}
-        return {of["Address"].value: path for path, of in devices.items() if of["Paired"].value}
+        return {of["Address"].value: path for path, of in (await self._bonded()).items()}
 
     @asynccontextmanager
     async def refusals(self, device: BLEDevice) -> AsyncIterator[asyncio.Event]:
@@ -133,14 +142,13 @@ class BluezBonds:
                     refused.set()
 
         rule = f"type='signal',interface='{_PROPERTIES}',member='PropertiesChanged',path='{path}'"
-        bus = ("/org/freedesktop/DBus", "org.freedesktop.DBus")
-        await self._call(*bus, "AddMatch", "s", rule, to=bus[1])
+        await self._listen(rule)
         self._bus.add_message_handler(changed)
         try:
             yield refused
         finally:
             self._bus.remove_message_handler(changed)
-            await self._call(*bus, "RemoveMatch", "s", rule, to=bus[1])
+            await self._listen(rule, member="RemoveMatch")
 
     async def forget(self, identity: str) -> None:
         """Remove the device with this identity address, and its bond; one that is not there is gone."""
@@ -148,8 +156,40 @@ class BluezBonds:
         if path is not None:
             await self._call(self._adapter, ADAPTER, "RemoveDevice", "o", path)
 
+    async def forget_strangers(self, book: BondBook) -> None:
+        """To begin with: remove what has a bond here, is a wristband, and is not in the book; nobody vouches for it."""
+        for path, of in (await self._bonded()).items():
+            identity = str(of["Address"].value)
+            if book.of(identity) is None:
+                if WIJKPOLS_SERVICE in of["UUIDs"].value:
+                    await self._call(self._adapter, ADAPTER, "RemoveDevice", "o", path)
+                else:
+                    self._others.add(identity)  # a keyboard, say
+
+    async def forget_stranger(self, device: BLEDevice, book: BondBook) -> None:
+        """After a session: BlueZ bonds with each device that refuses a read and then pairs; so it has none with us."""
+        identity = await self.secured(device)
+        if identity is not None and identity not in self._others and book.of(identity) is None:
+            await self._call(self._adapter, ADAPTER, "RemoveDevice", "o", _path(device))
+
     async def bonds_changed(self) -> None:
         """BlueZ knows by itself."""
+
+    def _watch(self, message: Message) -> None:
+        ended = message.member == "NameOwnerChanged" and message.body[0] == BLUEZ
+        unplugged = message.member == "InterfacesRemoved" and message.body[0] == self._adapter
+        if ended or (unplugged and ADAPTER in message.body[1]):
+            self.lost.set()
+
+    async def _bonded(self) -> dict[str, dict[str, Any]]:
+        """D-Bus path -> properties of the devices that this adapter is bonded with."""
+        objects = await self._call("/", _MANAGER, "GetManagedObjects")
+        mine = f"{self._adapter}/"  # hci1 is not hci10
+        devices = {path: of[DEVICE] for path, of in objects.items() if DEVICE in of and path.startswith(mine)}
+        return {path: of for path, of in devices.items() if of["Paired"].value}
+
+    async def _listen(self, rule: str, *, member: str = "AddMatch") -> None:
+        await self._call("/org/freedesktop/DBus", _BUS, member, "s", rule, to=_BUS)
 
     async def _device(self, device: BLEDevice) -> dict[str, Any]:
         values = await self._call(_path(device), _PROPERTIES, "GetAll", "s", DEVICE)

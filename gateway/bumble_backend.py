@@ -28,7 +28,7 @@ from bumble.transport import open_transport
 from bumble.transport.common import Transport
 
 from gateway.bonds import BondBook, BondRefused, Paired
-from gateway.bumble_data import advertisement_data, uuid_text
+from gateway.bumble_data import QuietHost, advertisement_data, uuid_text
 from gateway.bumble_keys import BumbleKeys, Resolver, pairing
 
 AD = core.AdvertisingData
@@ -50,7 +50,7 @@ class BumbleAdapter:
         self._resolver = Resolver()
         address, irk = book.own(hci.Address.generate_static_address().to_string(False), secrets.token_hex(16))
         config = DeviceConfiguration(name="gateway", address=hci.Address(address), irk=bytes.fromhex(irk))
-        self.device = Device.from_config_with_hci(config, transport.source, transport.sink)
+        self.device = Device(config=config, host=QuietHost(transport.source, transport.sink))
         self.device.keystore = self._keys
         self.device.pairing_config_factory = pairing
         self.lost = asyncio.Event()
@@ -226,7 +226,7 @@ class BleakScannerBumble(BaseBleakScanner):
 
 
 class BleakClientBumble(BaseBleakClient):
-    """One connection on a BumbleAdapter, given as `radio`."""
+    """One connection on a BumbleAdapter, given as `radio`. `made` is called as soon as the radio can make another."""
 
     def __init__(
         self,
@@ -235,10 +235,12 @@ class BleakClientBumble(BaseBleakClient):
         disconnected_callback: Callable[[], None] | None,
         timeout: float,
         radio: BumbleAdapter,
+        made: Callable[[], None] = lambda: None,
         **_others: Any,
     ) -> None:
         super().__init__(address_or_ble_device, disconnected_callback=disconnected_callback, timeout=timeout)
         self._radio = radio
+        self._made = made
         self._connection: Connection | None = None
         self._listeners: dict[int, Callable[[bytes], None]] = {}
         self.identity: str | None = None  # of the bond that the link is encrypted by
@@ -266,6 +268,7 @@ class BleakClientBumble(BaseBleakClient):
         """Connect, encrypt if there is a bond, ask for an MTU of 247 and discover the services. Raises BondRefused."""
         address = self._radio.addresses.get(self.address) or hci.Address(self.address)
         connection = await self._radio.connect(address, self._timeout)
+        self._made()
         self._connection = connection
         self._radio.clients.add(self)
         connection.on(connection.EVENT_DISCONNECTION, self._disconnected)

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import logging
+from typing import Final
+
 from bleak.backends.scanner import AdvertisementData
 from bleak.uuids import normalize_uuid_str
-from bumble import core
+from bumble import core, hci
 from bumble.device import Advertisement
+from bumble.host import Host
 
 AD = core.AdvertisingData
+_bumbles_log: Final = logging.getLogger("bumble.host")
+
+
+class QuietHost(Host):
+    """Bumble's host writes each packet out for its log before it asks whether somebody reads that: not here."""
+
+    def on_hci_packet(self, packet: hci.HCI_Packet) -> None:
+        """Take a packet of the controller; most of them are advertisements."""
+        if isinstance(packet, hci.HCI_Event) and self.snooper is None and not _bumbles_log.isEnabledFor(logging.DEBUG):
+            self.on_hci_event_packet(packet)
+        else:
+            super().on_hci_packet(packet)
 
 
 def uuid_text(uuid: core.UUID) -> str:

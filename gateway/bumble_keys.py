@@ -11,6 +11,8 @@ from bumble.pairing import PairingConfig, PairingDelegate
 
 from gateway.bonds import BondBook
 
+#: Keys of pairings that ended and whose bands are not recognised yet: more than a radio has slots.
+FRESH_MAX: Final = 128
 #: Addresses whose identity is remembered; bands change theirs, so now and then all are forgotten.
 RESOLVED_MAX: Final = 10_000
 
@@ -33,9 +35,12 @@ class BumbleKeys(KeyStore):
 
     async def update(self, name: str, keys: PairingKeys) -> None:
         """A pairing ended. A bond that there is stays as it is: who claims its identity does not replace it."""
+        self._fresh.pop(name, None)
         bond = self._book.of(name)
         if keys.ltk is not None and (bond is None or bond.keys is None):
-            self._fresh = {name: keys.to_dict()}  # pairings are finished one by one
+            while len(self._fresh) >= FRESH_MAX:  # of bands that were lost before they were recognised
+                del self._fresh[next(iter(self._fresh))]
+            self._fresh[name] = keys.to_dict()
 
     def take(self, name: str) -> dict[str, Any] | None:
         """The keys of the pairing that ended just now; None when it gave no bond of Secure Connections."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeVar
@@ -97,7 +98,10 @@ class Link:
         self._book = book
         self._adapter: BumbleAdapter | None = None
         self._bluez: BluezBonds | None = None
-        self._connecting = asyncio.Lock()
+        self._linked: set[Any] = set()  # D-Bus paths
+        self._connecting = 0
+        self._busy, self._free = asyncio.Event(), asyncio.Event()  # whether a connection is being made
+        self._free.set()
 
     async def __aenter__(self) -> Self:
         if self._radio.kind == "bumble":
@@ -114,7 +118,10 @@ class Link:
 
         try:
             self._bluez = await BluezBonds.open(self._radio.target)
+            await self._bluez.forget_strangers(self._book)
         except (OSError, BleakError) as fault:
+            if self._bluez is not None:
+                self._bluez.close()
             raise RadioLost(f"the radio {self._radio} cannot be opened ({fault}): does BlueZ run?") from None
         return self
 
@@ -134,15 +141,22 @@ class Link:
         return bonds
 
     async def scan(self, seen: Callable[[Sighting], None]) -> None:
-        """Call `seen` for each advertisement of a band, until cancelled. Raises RadioLost."""
+        """Call `seen` for each advertisement of a band, until cancelled. Raises RadioLost.
+
+        On BlueZ not while a connection is made: that waits for an advertisement, and one that the scan has reported is
+        not reported again before the next scan, after ten seconds (the controller's duplicate filter).
+        """
 
         def heard(device: BLEDevice, _data: AdvertisementData) -> None:
-            seen(Sighting(device.address, device))
+            # bleak hands on each change that BlueZ tells of a device as if it advertised: the end of its link, too.
+            if self._bluez is None or device.details["path"] not in self._linked:
+                seen(Sighting(device.address, device))
 
         while True:
             try:
                 async with BleakScanner(heard, list(ADVERTISED), **self._scanner_options()):
-                    await self._wait_for_loss(SCAN_S_MAX)
+                    await self._listen()
+                await self._free.wait()
             except (BleakError, OSError, EOFError) as fault:
                 raise RadioLost(f"the radio {self._radio} is lost ({fault})") from None
 
@@ -152,25 +166,31 @@ class Link:
         await _answer(self._bonds.forget(identity), ANSWER_S_MAX)
 
     @asynccontextmanager
-    async def connected(self, sighting: Sighting) -> AsyncIterator[Peripheral]:
-        """A connection to a band, closed at the end; encrypted if we are bonded. Raises LinkLost and BondRefused."""
+    async def connected(self, sighting: Sighting, made: Callable[[], None] = lambda: None) -> AsyncIterator[Peripheral]:
+        """A connection to a band, closed at the end; encrypted if we are bonded. Raises LinkLost and BondRefused.
+
+        An adapter makes one connection at a time. `made` is called when it can make the next one: on Bumble before this
+        band's link is encrypted and its services are known; on BlueZ after, for its Connect is both.
+        """
         closed = asyncio.Event()
         client: BleakClient | None = None
         try:
-            async with self._connecting:  # an adapter makes one connection at a time; the wait for it is nobody's fault
-                client = await self._connect(sighting.device, closed)
+            with self._making(sighting.device) if self._bluez is not None else contextlib.nullcontext():
+                client = await self._connect(sighting.device, closed, made)
+            made()
+            if not client.services.characteristics:  # BlueZ gives up on them now and then
+                raise LinkLost("the band's services were not found")
             yield Peripheral(client, closed, self._bonds, sighting.device)
         finally:
-            if client is not None:
-                # However a connection ends, the slot of the adapter must be free again.
-                await asyncio.shield(_close(client))
+            # However a connection ends, the slot of the adapter must be free again.
+            await asyncio.shield(self._leave(client, sighting.device))
 
     @property
     def lost(self) -> bool:
-        """Whether the radio is known to be gone. BlueZ tells by refusing the next scan."""
-        return self._adapter is not None and self._adapter.lost.is_set()
+        """Whether the radio is known to be gone."""
+        return self._bonds.lost.is_set()
 
-    async def _connect(self, device: BLEDevice, closed: asyncio.Event) -> BleakClient:
+    async def _connect(self, device: BLEDevice, closed: asyncio.Event, made: Callable[[], None]) -> BleakClient:
         attempts = 1 if self._bluez is None else ATTEMPTS
         connecting = establish_connection(
             BleakClient,
@@ -179,7 +199,7 @@ class Link:
             lambda _client: closed.set(),
             max_attempts=attempts,
             timeout=CONNECT_S_MAX,
-            **self._client_options(),
+            **self._client_options(made),
         )
         work = asyncio.ensure_future(_answer(connecting, (CONNECT_S_MAX + ANSWER_S_MAX) * attempts))
         if self._bluez is None:
@@ -200,15 +220,40 @@ class Link:
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
 
-    async def _wait_for_loss(self, timeout_s: float) -> None:
-        if self._adapter is None:
-            await asyncio.sleep(timeout_s)  # BlueZ tells by refusing the next scan
+    async def _leave(self, client: BleakClient | None, device: BLEDevice) -> None:
+        if client is not None:
+            await _close(client)
+        if self._bluez is None:
             return
+        if not self.lost:
+            with contextlib.suppress(LinkLost):  # BlueZ has let go of the device, and it had no bond
+                await _answer(self._bluez.forget_stranger(device, self._book), ANSWER_S_MAX)
+        self._linked.discard(device.details["path"])
+
+    async def _listen(self) -> None:
+        """Until it is time for another scan, or a connection."""
+        waits = [asyncio.ensure_future(event.wait()) for event in (self._bonds.lost, self._busy)]
         try:
-            await asyncio.wait_for(self._adapter.lost.wait(), timeout_s)
-        except TimeoutError:
-            return
-        raise BleakError("its process is gone")
+            await asyncio.wait(waits, timeout=SCAN_S_MAX, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        if self.lost:
+            raise BleakError("its process is gone")
+
+    @contextlib.contextmanager
+    def _making(self, device: BLEDevice) -> Iterator[None]:
+        self._linked.add(device.details["path"])
+        self._connecting += 1
+        self._busy.set()
+        self._free.clear()
+        try:
+            yield
+        finally:
+            self._connecting -= 1
+            if not self._connecting:
+                self._busy.clear()
+                self._free.set()
 
     def _scanner_options(self) -> dict[str, Any]:
         if self._adapter is None:
@@ -217,12 +262,12 @@ class Link:
 
         return {"backend": BleakScannerBumble, "radio": self._adapter}
 
-    def _client_options(self) -> dict[str, Any]:
+    def _client_options(self, made: Callable[[], None]) -> dict[str, Any]:
         if self._adapter is None:
             return {"bluez": {"adapter": self._radio.target}}
         from gateway.bumble_backend import BleakClientBumble
 
-        return {"backend": BleakClientBumble, "radio": self._adapter}
+        return {"backend": BleakClientBumble, "radio": self._adapter, "made": made}
 
 
 class Peripheral:

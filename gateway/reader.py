@@ -22,7 +22,8 @@ TICK_S: Final = 0.5
 TURNS_EVERY_S: Final = 60.0
 #: A lost radio is opened again after 1 s, then after twice as long each time.
 RETRY_S_MIN, RETRY_S_MAX = 1.0, 30.0
-Serve = Callable[[Link, Sighting], Coroutine[None, None, None]]
+#: A session with a band; it sets the event when the radio can make another connection, at the latest when it ends.
+Serve = Callable[[Link, Sighting, asyncio.Event], Coroutine[None, None, None]]
 _log = logging.getLogger(__name__)
 
 
@@ -124,12 +125,12 @@ class Reader:
         since = self._uplink.waits_since(key)
         return max(self._clock.now() - since, 0.0) if since else 0.0
 
-    async def _serve(self, link: Link, sighting: Sighting) -> None:
+    async def _serve(self, link: Link, sighting: Sighting, made: asyncio.Event) -> None:
         """One session with one band. Its troubles are its own."""
         how = Ended.FAILED
         session: Session | None = None
         try:
-            async with link.connected(sighting) as band:
+            async with link.connected(sighting, made.set) as band:
                 turn = Turn(self._rotation, sighting.address)
                 session = Session(
                     band=band,
@@ -153,6 +154,7 @@ class Reader:
             _log.error("a session ended by a fault of the gateway: %s", type(fault).__name__)
             _log.debug("where", exc_info=True)
         finally:
+            made.set()
             if session is not None:
                 self._sessions.discard(session)
             if link.lost:
@@ -209,27 +211,37 @@ class _Station:
         lost: list[str] = []
         try:
             async with asyncio.TaskGroup() as tasks:
-                scan = tasks.create_task(link.scan(self._heard), name="scan")
                 running: set[asyncio.Task[None]] = set()
-                while not stopping.is_set():
-                    self._start_sessions(link, tasks, running)
-                    await _pause(stopping, TICK_S)
-                for task in (scan, *running):
+
+                def start(work: Coroutine[None, None, None], name: str) -> None:
+                    task = tasks.create_task(work, name=name)
+                    running.add(task)
+                    task.add_done_callback(running.discard)
+
+                start(link.scan(self._heard), "scan")
+                start(self._give_turns(link, start), "turns")
+                await stopping.wait()
+                for task in running:
                     task.cancel()
         except* RadioLost as group:  # what is raised in here would be wrapped again
             lost += [str(fault) for fault in group.exceptions]
         if lost:
             raise RadioLost(lost[0])
 
-    def _start_sessions(self, link: Link, tasks: asyncio.TaskGroup, running: set[asyncio.Task[None]]) -> None:
-        while not link.lost and (key := self._rotation.next(self._name, _now())) is not None:
+    async def _give_turns(self, link: Link, start: Callable[[Coroutine[None, None, None], str], None]) -> None:
+        """Start sessions, one connection at a time: who is next is asked when the radio is free, not before."""
+        while True:
+            key = None if link.lost else self._rotation.next(self._name, _now())
+            if key is None:
+                await asyncio.sleep(TICK_S)
+                continue
             sighting = self._sightings.get(key)
             if sighting is None:  # heard before this radio was opened again
                 self._rotation.ended(key, Ended.RADIO_LOST, _now())
                 continue
-            task = tasks.create_task(self._serve(link, sighting), name="band")
-            running.add(task)
-            task.add_done_callback(running.discard)
+            made = asyncio.Event()
+            start(self._serve(link, sighting, made), "band")
+            await made.wait()
 
     def _heard(self, sighting: Sighting) -> None:
         if len(self._sightings) >= BANDS_MAX and sighting.address not in self._sightings:

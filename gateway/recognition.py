@@ -22,7 +22,7 @@ from gateway.link import LinkLost, Peripheral, Refused
 
 _log = logging.getLogger(__name__)
 #: The serial of a Wijkpols band.
-_OWN_SERIAL: Final = re.compile(r"WP-\d{6}")
+OWN_SERIAL: Final = re.compile(r"WP-\d{6}")
 
 
 class NotRecognised(Exception):
@@ -69,22 +69,22 @@ class Recognition:
             raise NotRecognised(NOT_PAIRED) from None
         token = band_token(self._key, serial)
         if not any(band.has(uuid) for uuid in profile.OWN):
-            if _OWN_SERIAL.fullmatch(serial):
+            if OWN_SERIAL.fullmatch(serial):
                 self._refuse(MISSING)
             return token
         if identity is not None:
-            return self._known(identity, token)
+            return await self._known(band, identity, token)
         if not self._covered(token):
             raise NotRecognised(NO_CONSENT)
         await self._bond(band, serial, token)
         return token
 
-    def _known(self, identity: str, token: str) -> str:
+    async def _known(self, band: Peripheral, identity: str, token: str) -> str:
         bond = self._book.of(identity)
-        if bond is None and self._book.of_token(token) is None:  # BlueZ has bonds that our book lost
-            self._book.add(Bond(identity=identity, token=token, paired_at=self._clock.now()))
-        elif bond is None or bond.token != token:
-            self._refuse(OTHER)
+        if bond is None:  # BlueZ bonded with it by itself, or by somebody's hand: that proves nothing
+            await band.forget(identity)
+        if bond is None or bond.token != token:
+            self._refuse(MISSING if bond is None and self._book.of_token(token) is None else OTHER)
         return token
 
     async def _bond(self, band: Peripheral, serial: str, token: str) -> None:

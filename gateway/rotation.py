@@ -18,6 +18,11 @@ BANDS_MAX: Final = 5_000
 REVISIT_S: Final = 600.0
 #: A band with little charge, or with much in its memory, waits as if it had waited so many times as long.
 URGENT: Final = 4.0
+#: Bands that waited at least this share of the longest wait are taken in the order in which they can be connected.
+NEARLY: Final = 0.75
+#: How often a band advertises: never more often, and, while it is not known, as seldom (Core, Vol 6, Part B, 4.4.2.2).
+ADVERTISING_S_MIN: Final = 0.02
+ADVERTISING_S_MAX: Final = 10.24
 #: "Little charge" (percent) and "much in its memory" (share of a week).
 BATTERY_LOW: Final = 15
 FILLED_HIGH: Final = 0.5
@@ -78,6 +83,7 @@ class _Band:
     def __init__(self, now_s: float, waited_s: float) -> None:
         self.met = waited_s > 0  # had a turn; without a bond its address, and so its wait, begins anew each 15 minutes
         self.heard_s: dict[str, float] = {}  # by radio
+        self.every_s = ADVERTISING_S_MAX  # between its last two advertisements that one radio heard
         self.turn_s = now_s - waited_s  # the end of its last turn; before the first one, when it was first heard
         self.read_s = float("-inf")
         self.not_before_s = float("-inf")
@@ -86,6 +92,7 @@ class _Band:
         self.radio: str | None = None  # the one that has it connected
         self.without_consent = False
         self.refused = False  # something that may change at any moment kept it from being read
+        self.again = False  # it changed during this turn, which may have begun by what held before
         self.live: bool | None = None  # read as it measures; None: not known yet
         self.battery_low = False
         self.full = False
@@ -93,7 +100,26 @@ class _Band:
 
     @property
     def urgent(self) -> bool:
-        return self.battery_low or self.full or not self.met
+        return self.battery_low or self.full
+
+    def heard(self, radio: str, now_s: float) -> None:
+        gap_s = now_s - self.heard_s.get(radio, now_s)
+        if gap_s >= ADVERTISING_S_MIN:
+            self.every_s = gap_s  # or several times as long, if some were missed: it advertises at those moments, too
+        self.heard_s[radio] = now_s
+
+    def waited_s(self, now_s: float) -> float:
+        return (now_s - self.turn_s) * (URGENT if self.urgent else 1.0)
+
+    def due_s(self, now_s: float, radio: str) -> float:
+        """When its next advertisement is due, s from now; an interval later for each that was not heard."""
+        missed, since_s = divmod(now_s - self.heard_s[radio], self.every_s)
+        return (missed + 1) * self.every_s - since_s
+
+    def try_again(self) -> None:
+        if self.refused:
+            self.refused = self.without_consent = False
+            self.not_before_s = float("-inf")
 
     def there(self, now_s: float, radio: str | None = None) -> bool:
         times = self.heard_s.values() if radio is None else (self.heard_s.get(radio, float("-inf")),)
@@ -110,6 +136,7 @@ class Rotation:
         self._slots = dict(slots)
         self._revisit_s = revisit_s
         self._bands: dict[str, _Band] = {}
+        self._new_had_turn = dict.fromkeys(slots, False)  # by radio: whether the last turn was one's never met before
 
     def heard(self, key: str, radio: str, now_s: float, *, unread_s: Callable[[str], float] = lambda _key: 0.0) -> None:
         """A band advertised. `unread_s` tells of one that is new how long ago it was read, before a restart."""
@@ -119,7 +146,7 @@ class Rotation:
                 free = (other for other, known in self._bands.items() if known.radio is None)
                 del self._bands[min(free, key=lambda one: max(self._bands[one].heard_s.values(), default=0.0))]
             band = self._bands[key] = _Band(now_s, unread_s(key))
-        band.heard_s[radio] = now_s
+        band.heard(radio, now_s)
 
     def next(self, radio: str, now_s: float) -> str | None:
         """The band to connect to now by this radio; it has a slot until `ended`. None: no slot, or nobody waits."""
@@ -135,7 +162,12 @@ class Rotation:
         ]
         if not waiting:
             return None
-        key, band = max(waiting, key=lambda one: (now_s - one[1].turn_s) * (URGENT if one[1].urgent else 1.0))
+        if not self._new_had_turn[radio]:  # every other turn is for one that was never met, if there is any
+            waiting = [one for one in waiting if not one[1].met] or waiting
+        longest_s = max(band.waited_s(now_s) for _, band in waiting)
+        nearly = [one for one in waiting if one[1].waited_s(now_s) >= NEARLY * longest_s]
+        key, band = min(nearly, key=lambda one: one[1].due_s(now_s, radio))
+        self._new_had_turn[radio] = not band.met
         band.radio = radio
         return key
 
@@ -183,10 +215,13 @@ class Rotation:
             wait_s = min(first_s * 2**band.failures, most_s)
         band.failures = min(band.failures + 1, 16) if how in _FAILURES else 0
         band.not_before_s = now_s + wait_s
+        if band.again:
+            band.again = False
+            band.try_again()
 
     def unread_s(self, now_s: float) -> dict[str, float]:
-        """For how long each of the bands that are there waits since its last turn: what a restart should know."""
-        return {key: now_s - band.turn_s for key, band in self._bands.items() if band.there(now_s)}
+        """For how long each met band that is there waits since its last turn: what a restart should know."""
+        return {key: now_s - band.turn_s for key, band in self._bands.items() if band.met and band.there(now_s)}
 
     def forget(self, key: str) -> None:
         """The bond with this band is gone: it will not be heard by this name any more."""
@@ -197,9 +232,8 @@ class Rotation:
     def may_try_again(self) -> None:
         """Some consent is new, or some band may pair now: those refused may try at once."""
         for band in self._bands.values():
-            if band.refused:
-                band.refused = band.without_consent = False
-                band.not_before_s = float("-inf")
+            band.again = band.radio is not None
+            band.try_again()
 
     def pressed(self, key: str, now_s: float) -> bool:
         """Whether somebody waits for the slot that this band has."""

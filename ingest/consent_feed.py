@@ -25,7 +25,8 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from contracts.broker_url import BrokerAddress
-from contracts.consent import ConsentMessage, ConsentMirror, ConsentState, Cover
+from contracts.consent import ConsentMessage, ConsentMirror, Cover
+from contracts.ports import EVERYTHING, Extent
 from contracts.wire import CONSENTS_FILTER, ROOT, Malformed, decode_consent, last_part
 from ingest.mqtt import Link, topic_of
 
@@ -41,11 +42,12 @@ def marker_topic(client_id: str) -> str:
 
 
 class Withdrawal(NamedTuple):
-    """Somebody who asked to be erased."""
+    """Somebody who asked to have something erased, or everything."""
 
     pseudonym: str
     revision: int
     asked_at: int  # unix seconds
+    extent: Extent = EVERYTHING
 
 
 class _Phase(Enum):
@@ -66,7 +68,7 @@ class ConsentFeed:
         on_withdrawal: Callable[[Withdrawal], None],
         on_malformed: Callable[[str, bytes, str], None],
     ) -> None:
-        """`on_withdrawal` is told of each withdrawal with erasure; `on_malformed` of topic, payload and reason."""
+        """`on_withdrawal` is told of each consent with an erasure; `on_malformed` of topic, payload and reason."""
         self._link = Link(address, client_id, on_up=self._up, on_down=self._down)
         self._link.client.on_message = self._message
         self._link.client.on_subscribe = self._subscribed
@@ -197,8 +199,9 @@ class ConsentFeed:
             else:
                 self._known.add(token)
                 self._seen.add(token)
-        if new and consent is not None and consent.state is ConsentState.WITHDRAWN and consent.erase:
-            self._on_withdrawal(Withdrawal(consent.pseudonym, consent.revision, consent.issued_at))
+        if new and consent is not None and consent.erase:
+            extent = Extent(frozenset(consent.keep), consent.erase_before or None)
+            self._on_withdrawal(Withdrawal(consent.pseudonym, consent.revision, consent.issued_at, extent))
 
     def _marker_returned(self, number: int) -> None:
         raise_it = behind = False

@@ -20,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.ports import (
+    EVERYTHING,
+    Extent,
     Fault,
     Holdings,
     ReadingColumns,
@@ -29,6 +31,7 @@ from contracts.ports import (
     StoreUnavailable,
 )
 from contracts.reading import FIELDS, RETENTION_DAYS, Reading, Reason, SelfReport
+from ingest import duckdb_extent
 from ingest.batch import Columns, Numbering, reading_columns, report_columns
 
 #: Memory that DuckDB may use for itself; beyond it, it spills to a folder beside the file.
@@ -187,21 +190,19 @@ class DuckDBStore:
             ],
         )
 
-    def holdings(self, pseudonym: str | None = None) -> Holdings:
-        """How much is held, of one pseudonym or in all."""
+    def holdings(self, pseudonym: str | None = None, extent: Extent = EVERYTHING) -> Holdings:
+        """How much is held, of one pseudonym or in all; with an extent, how many rows hold something of it."""
         with self._read() as cursor:
-            return _holdings(cursor, pseudonym)
+            return duckdb_extent.held(cursor, pseudonym, extent)
 
-    def erase(self, pseudonym: str) -> Holdings:
-        """Erase all of one pseudonym, its name included; returns what was erased. Repeatable."""
+    def erase(self, pseudonym: str, extent: Extent = EVERYTHING) -> Holdings:
+        """Erase what an extent takes of one pseudonym, with all of it the name too; returns what went. Repeatable."""
         with self._change() as cursor:
-            held = _holdings(cursor, pseudonym)
-            for table in ("readings", "reports"):
-                cursor.execute(
-                    f"DELETE FROM {table} WHERE person = (SELECT id FROM persons WHERE name = ?)", [pseudonym]
-                )
-            cursor.execute("DELETE FROM persons WHERE name = ?", [pseudonym])
-            self._shared.ids["persons"].pop(pseudonym, None)
+            held = duckdb_extent.held(cursor, pseudonym, extent)
+            duckdb_extent.erase(cursor, pseudonym, extent)
+            if extent == EVERYTHING:
+                cursor.execute("DELETE FROM persons WHERE name = ?", [pseudonym])
+                self._shared.ids["persons"].pop(pseudonym, None)
         return held
 
     def expire(self, now: float) -> Holdings:
@@ -347,15 +348,6 @@ def _merge(
 def _names(cursor: duckdb.DuckDBPyConnection, table: str) -> tuple[str, ...]:
     """The names by id; ids of districts are dense, since none is ever deleted."""
     return tuple(name for (name,) in cursor.execute(f"SELECT name FROM {table} ORDER BY id").fetchall())
-
-
-def _holdings(cursor: duckdb.DuckDBPyConnection, pseudonym: str | None) -> Holdings:
-    whose = "" if pseudonym is None else " WHERE person = (SELECT id FROM persons WHERE name = ?)"
-    found = cursor.execute(
-        f"SELECT (SELECT count(*) FROM readings{whose}), (SELECT count(*) FROM reports{whose})",
-        [] if pseudonym is None else [pseudonym, pseudonym],
-    ).fetchall()
-    return Holdings(*found[0])
 
 
 def _chunks(counts: Iterable[tuple[int, str, int]], rows_max: int) -> Iterator[list[tuple[int, str]]]:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from contracts.ports import Clock, Holdings, ReadingStore, StoreUnavailable
+from contracts.ports import EVERYTHING, Clock, Holdings, ReadingStore, StoreUnavailable
 from contracts.wire import Erasure, encode, erasure_topic
 from ingest.consent_feed import Withdrawal
 from ingest.rejects import open_sqlite
@@ -85,14 +85,16 @@ class Erasures:
     def _erase(self, withdrawal: Withdrawal) -> None:
         person = hashlib.sha256(withdrawal.pseudonym.encode()).hexdigest()
         held, told = self._noted(person, withdrawal)
+        extent = withdrawal.extent
         if told and (
-            # A retained withdrawal is heard again at each start. Who has consented anew with another band since is
-            # not erased again; about anybody else nothing may be there, and it is looked at.
-            self._covered(withdrawal.pseudonym) or self._store.holdings(withdrawal.pseudonym) == _NOTHING
+            # A retained message is heard again at each start. Who has consented anew with another band since is not
+            # erased again, where all was; about anybody else nothing of it may be there, and it is looked at.
+            (extent == EVERYTHING and self._covered(withdrawal.pseudonym))
+            or self._store.holdings(withdrawal.pseudonym, extent) == _NOTHING
         ):
             return
-        self._store.erase(withdrawal.pseudonym)
-        if self._store.holdings(withdrawal.pseudonym) != _NOTHING:
+        self._store.erase(withdrawal.pseudonym, extent)
+        if self._store.holdings(withdrawal.pseudonym, extent) != _NOTHING:
             raise StoreUnavailable("something was left after an erasure")
         if told:
             return
@@ -116,7 +118,7 @@ class Erasures:
         key = (person, withdrawal.revision)
         row = self._note_of(key)
         if row is None:
-            held = self._store.holdings(withdrawal.pseudonym)
+            held = self._store.holdings(withdrawal.pseudonym, withdrawal.extent)
             with self._notes:  # another worker may have been first: its count is kept
                 self._notes.execute(
                     "INSERT OR IGNORE INTO erasures (person, revision, readings, reports) VALUES (?, ?, ?, ?)",

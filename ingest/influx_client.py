@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -141,9 +142,15 @@ class InfluxClient:
         )
         self._told(lambda: self._client.buckets_api().create_bucket(bucket_name=name, org=org, retention_rules=rule))
 
-    def delete(self, org: str, bucket: str, predicate: str) -> None:
-        """2.x: delete over all time what a predicate names. Raises InfluxAnswer, StoreUnavailable, as all these do."""
-        self._told(lambda: self._client.delete_api().delete(*_ALL_TIME, predicate, bucket=bucket, org=org))
+    def delete(self, org: str, bucket: str, predicate: str, *, before: int | None = None) -> None:
+        """2.x: delete what a predicate names, of all time or of before a second (unix).
+
+        Raises InfluxAnswer, StoreUnavailable, as all these do.
+        """
+        start, stop = _ALL_TIME
+        if before is not None:  # the last nanosecond: right whether a server takes the end in or not
+            stop = datetime.fromtimestamp(before - 1, UTC).strftime("%Y-%m-%dT%H:%M:%S.999999999Z")
+        self._told(lambda: self._client.delete_api().delete(start, stop, predicate, bucket=bucket, org=org))
 
     def close(self) -> None:
         """Let go of the connections. Repeatable."""

@@ -13,7 +13,10 @@ from typing import Final, Protocol
 from contracts.ports import Fault, UsageFault
 from contracts.reading import RETENTION_DAYS
 from ingest.influx_client import InfluxAnswer, InfluxClient
+from ingest.line_protocol import READINGS
 
+#: Where readings stand while others of their minutes are erased: InfluxDB erases points, never a field of one.
+KEPT: Final = "reading_kept"
 #: The name of our retention policy, whatever others the database has.
 POLICY: Final = "wijkpols"
 _RETENTION_S: Final = RETENTION_DAYS * 86_400
@@ -29,6 +32,9 @@ class InfluxServer(Protocol):
 
     def erase(self, pseudonym: str) -> None:
         """Delete all of one pseudonym; done when it returns. Raises InfluxAnswer, StoreUnavailable."""
+
+    def erase_from(self, measurement: str, pseudonym: str, before: int) -> None:
+        """Delete what one pseudonym has in a measurement, of before a second (unix). Raises the same."""
 
 
 def find_server(client: InfluxClient) -> InfluxServer:
@@ -71,7 +77,11 @@ class InfluxServer1:
 
     def erase(self, pseudonym: str) -> None:
         """Drop the person's series, in every retention policy of the database."""
-        self._client.query(f"DROP SERIES FROM reading, report WHERE pseudonym = '{pseudonym}'")
+        self._client.query(f"DROP SERIES FROM {READINGS}, report, {KEPT} WHERE pseudonym = '{pseudonym}'")
+
+    def erase_from(self, measurement: str, pseudonym: str, before: int) -> None:
+        """Delete points: a series that has none left stays in the index."""
+        self._client.query(f"DELETE FROM {measurement} WHERE pseudonym = '{pseudonym}' AND time < {int(before)}s")
 
     def _duration(self) -> int | None:
         """Seconds that our policy keeps points, 0 for ever, None when it is missing."""
@@ -122,6 +132,11 @@ class InfluxServer2:
     def erase(self, pseudonym: str) -> None:
         """Delete by predicate over all time."""
         self._client.delete(self._client.org, self._client.bucket, f'pseudonym="{pseudonym}"')
+
+    def erase_from(self, measurement: str, pseudonym: str, before: int) -> None:
+        """The same in one measurement, up to a time."""
+        predicate = f'_measurement="{measurement}" AND pseudonym="{pseudonym}"'
+        self._client.delete(self._client.org, self._client.bucket, predicate, before=before)
 
 
 def _check_retention(client: InfluxClient, seconds: int | None) -> None:

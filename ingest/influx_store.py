@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any, Final, NoReturn
 
+import msgspec
 import numpy as np
 
 from contracts.ports import (
+    EVERYTHING,
+    Extent,
     Fault,
     Holdings,
     ReadingColumns,
@@ -20,13 +24,17 @@ from contracts.ports import (
 from contracts.reading import FIELDS, Reading, Reason, SelfReport, valid_pseudonym
 from ingest.influx_client import InfluxAddress, InfluxAnswer, InfluxClient
 from ingest.influx_read import persons, pieces, reading_chunks
-from ingest.influx_server import POLICY, find_server
-from ingest.line_protocol import reading_lines, report_lines
+from ingest.influx_server import KEPT, POLICY, find_server
+from ingest.line_protocol import READINGS, reading_lines, report_lines
 
-_SELECT_READINGS: Final = f"SELECT {', '.join(FIELDS)}, district::tag FROM reading"
+_SELECT_READINGS: Final = f"SELECT {', '.join(FIELDS)}, district::tag FROM "
 _SELECT_REPORTS: Final = "SELECT safe, happy, reason, district::tag FROM report"
 #: Answers that judge the rows that were sent; every other one is the server's own trouble.
 _REFUSALS: Final = frozenset({400, 413, 422})
+#: After every time that can be stored, unix seconds.
+_END: Final = 2**33
+#: Lines of one request, when readings are moved.
+_COPIED_MAX: Final = 5_000
 _DISK_FULL: Final = "its disk is full: make room, and restart InfluxDB if it goes on refusing"
 
 
@@ -64,7 +72,7 @@ class InfluxStore:
 
     def readings(self, start: int, end: int, *, rows_max: int = 2_000_000) -> Iterator[ReadingColumns]:
         """Chunks in the order of pseudonyms, as the server streams them."""
-        text = f"{_SELECT_READINGS} WHERE {_span(start, end)} GROUP BY pseudonym"
+        text = f"{_SELECT_READINGS}{READINGS} WHERE {_span(start, end)} GROUP BY pseudonym"
         try:
             yield from reading_chunks(persons(pieces(self._client.stream(text))), rows_max)
         except InfluxAnswer as answer:
@@ -93,15 +101,8 @@ class InfluxStore:
         """All that is held about one pseudonym, in order of time."""
         if not valid_pseudonym(pseudonym):
             return [], []
-        text = f"{_SELECT_READINGS} WHERE pseudonym = '{pseudonym}' GROUP BY pseudonym"
-        readings: list[StoredReading] = []
         try:
-            for found in persons(pieces(self._client.stream(text))):
-                for minute, values, district in zip(
-                    found.minute.tolist(), found.values.tolist(), found.district, strict=True
-                ):
-                    fields = {n: v for n, v in zip(FIELDS, values, strict=True) if v == v}  # NaN is absent
-                    readings.append(StoredReading(district, Reading(pseudonym=pseudonym, minute=minute, **fields)))
+            readings = list(self._readings_of(READINGS, pseudonym))
         except InfluxAnswer as answer:
             self._fail(answer)
         reports = [
@@ -119,34 +120,83 @@ class InfluxStore:
         ]
         return readings, reports
 
-    def holdings(self, pseudonym: str | None = None) -> Holdings:
+    def holdings(self, pseudonym: str | None = None, extent: Extent = EVERYTHING) -> Holdings:
         """How much is held, of one pseudonym or in all; a minute in two districts counts once."""
         if pseudonym is not None and not valid_pseudonym(pseudonym):
             return Holdings(0, 0)
         whose = "" if pseudonym is None else f" AND pseudonym = '{pseudonym}'"
-        minutes = f"SELECT max(n) AS n FROM reading WHERE time >= 0{whose} GROUP BY time(1m), pseudonym fill(none)"
+        span = f"time >= 0{whose}" + ("" if extent.before is None else f" AND time < {int(extent.before)}s")
         try:
-            series = self._client.query(f"SELECT count(n) FROM ({minutes})")
+            readings = self._count(span, ["n"] if extent == EVERYTHING else extent.lost)
         except InfluxAnswer as answer:
             self._fail(answer)
-        readings = int(series[0]["values"][0][1]) if series else 0
-        return Holdings(readings, len(self._report_rows(f"time >= 0{whose}")))
+        return Holdings(readings, len(self._report_rows(span)) if extent.reports else 0)
 
-    def erase(self, pseudonym: str) -> Holdings:
-        """Erase all of one pseudonym and look that nothing is left; returns what was erased. Repeatable.
+    def _count(self, span: str, fields: list[str]) -> int:
+        """The minutes, of each person, in which one of these fields is there; `n` is in every one."""
+        if not fields:
+            return 0
+        values = ", ".join(f"max({name}) AS {name}" for name in fields)
+        minutes = f"SELECT {values} FROM {READINGS} WHERE {span} GROUP BY time(1m), pseudonym fill(none)"
+        if len(fields) > 1:  # a row without the first has others
+            return sum(len(piece.rows) for piece in pieces(self._client.stream(minutes)))
+        series = self._client.query(f"SELECT count({fields[0]}) FROM ({minutes})")
+        return int(series[0]["values"][0][1]) if series else 0
+
+    def erase(self, pseudonym: str, extent: Extent = EVERYTHING) -> Holdings:
+        """Erase what an extent takes of one pseudonym, and look that nothing of it is left. Repeatable.
 
         The pseudonym itself, which is random, stays in the index of a 1.x server until its shards expire.
         """
-        held = self.holdings(pseudonym)
+        held = self.holdings(pseudonym, extent)
         if not valid_pseudonym(pseudonym):
             return held
         try:
-            self._server.erase(pseudonym)
+            if extent == EVERYTHING:
+                self._server.erase(pseudonym)
+            else:
+                self._erase_part(pseudonym, extent)
         except InfluxAnswer as answer:
             self._fail(answer)
-        if self.holdings(pseudonym) != Holdings(0, 0):
+        if self.holdings(pseudonym, extent) != Holdings(0, 0):
             raise StoreUnavailable(f"{self._client.address}: something was left after an erasure")
         return held
+
+    def _erase_part(self, pseudonym: str, extent: Extent) -> None:
+        """What stays is written aside, all is deleted, and what stays written back.
+
+        After a crash at any point it is done once more from the first step: what was aside by then comes back with
+        the last ones. Only what is older than the consent that asks for this is touched, so that nothing new is lost.
+        """
+        before = _END if extent.before is None else extent.before
+        if extent.reports:
+            self._server.erase_from("report", pseudonym, before)
+        if not extent.lost:
+            return
+        absent = dict.fromkeys(extent.lost)
+        self._copy(READINGS, KEPT, pseudonym, before, absent)
+        self._server.erase_from(READINGS, pseudonym, before)
+        self._copy(KEPT, READINGS, pseudonym, before, absent)
+        self._server.erase_from(KEPT, pseudonym, before)
+
+    def _copy(self, source: str, target: str, pseudonym: str, before: int, absent: dict[str, None]) -> None:
+        held = self._readings_of(source, pseudonym, before)
+        stripped = ((where, msgspec.structs.replace(reading, **absent)) for where, reading in held)
+        kept = (StoredReading(*one) for one in stripped if any(True for _ in one[1].values()))
+        while portion := list(islice(kept, _COPIED_MAX)):
+            try:
+                self._client.write("\n".join(reading_lines(portion, target)).encode())
+            except InfluxAnswer as answer:
+                if "beyond retention policy" not in answer.text:  # those may go; the others were taken
+                    raise
+
+    def _readings_of(self, measurement: str, pseudonym: str, before: int = _END) -> Iterator[StoredReading]:
+        text = f"{_SELECT_READINGS}{measurement} WHERE pseudonym = '{pseudonym}' AND {_span(0, before)}"
+        for found in persons(pieces(self._client.stream(f"{text} GROUP BY pseudonym"))):
+            rows = zip(found.minute.tolist(), found.values.tolist(), found.district, strict=True)
+            for minute, values, district in rows:
+                fields = {n: v for n, v in zip(FIELDS, values, strict=True) if v == v}  # NaN is absent
+                yield StoredReading(district, Reading(pseudonym=pseudonym, minute=minute, **fields))
 
     def close(self) -> None:
         """Let go of the connections. Repeatable."""

@@ -16,13 +16,14 @@ from contracts.district import valid_district_code
 from contracts.ports import StoredReading, StoredReport, StoreRefused
 from contracts.reading import FIELDS, valid_pseudonym
 
+READINGS: Final = "reading"
 _NAMES: Final = tuple(FIELDS)
 _VALUES: Final = attrgetter(*_NAMES)
 _WHOLE: Final = "".join(f"{name}=%r," for name in _NAMES)
 _SECONDS: Final = range(2**33)  # InfluxDB keeps nanoseconds in 64 bits: until the year 2242
 
 
-def reading_lines(readings: Sequence[StoredReading]) -> list[str]:
+def reading_lines(readings: Sequence[StoredReading], measurement: str = READINGS) -> list[str]:
     """A line for each reading. Raises StoreRefused with the index of one that cannot be a line."""
     series: dict[tuple[str, str], str] = {}
     lines = []
@@ -30,7 +31,7 @@ def reading_lines(readings: Sequence[StoredReading]) -> list[str]:
         key = (district, reading.pseudonym)
         head = series.get(key)
         if head is None:
-            head = series[key] = _series("reading", district, reading.pseudonym, index)
+            head = series[key] = _series(measurement, district, reading.pseudonym, index)
         values = _VALUES(reading)
         if None not in values and isfinite(sum(values)):  # most are whole: one format is twice as fast
             fields = _WHOLE % values

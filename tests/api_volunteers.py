@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import httpx
 
+from analytics.own import own_calm
 from api.accounts import Accounts, Cost
 from api.app import create_app
 from api.consent_publisher import ConsentPublisher
@@ -34,7 +35,13 @@ class PeopleStore:
             return [], []
         minutes = [NOW - 86_400 - 60 * n for n in range(120, 0, -1)]
         return (
-            [StoredReading("WK034403", Reading(pseudonym=pseudonym, minute=m, hr=rate)) for m in minutes],
+            [
+                StoredReading(
+                    "WK034403",
+                    Reading(pseudonym=pseudonym, minute=m, hr=rate, rr_coverage=0.9, worn=1.0, eda=2.0, motion=0.01),
+                )
+                for m in minutes
+            ],
             [StoredReport("WK034403", SelfReport(pseudonym=pseudonym, at=minutes[5], safe=8, happy=7))],
         )
 
@@ -75,6 +82,7 @@ class Town:
             access_log=self.registry.access_log,
             publisher=publisher,
             own_data=own_data or self.store,  # type: ignore[arg-type]
+            own_calm=own_calm,
             clock=self.clock,
             settings=self.settings,
             notices=self.registry.notices,

@@ -1,4 +1,4 @@
-"""What a volunteer's own data looks like: heart rate by the hour or minute, answers as points, districts by the day."""
+"""What a volunteer's own data looks like: heart rate and calm as lines, answers as points, districts by the day."""
 
 from __future__ import annotations
 
@@ -20,16 +20,28 @@ _BY_MINUTE_S: Final = 3 * _HOUR_S
 _DAYS_SHOWN: Final = 7
 #: The heart rates between which the chart is drawn, always the same, beats/min.
 HR_LOW, HR_HIGH = 40.0, 160.0
+CALM_LOW, CALM_HIGH = 0.0, 100.0
 #: What somebody must have in a window to count in it (docs/explanation/method.md, the rule of a window).
 MINUTES_MIN: Final = 30
 
 
 class Step(NamedTuple):
-    """The mean heart rate of one hour, or of one minute."""
+    """The mean of one hour, or of one minute."""
 
     start: int  # unix seconds
-    hr: float  # beats/min
+    value: float
     minutes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """Something measured by the minute, drawn between two values that are always the same."""
+
+    low: float
+    high: float
+    by_minute: bool  # each step is a minute, else an hour
+    steps: tuple[Step, ...]
+    paths: tuple[str, ...]  # SVG path data, in a box of WIDE by HIGH
 
 
 class Mark(NamedTuple):
@@ -53,44 +65,50 @@ class Day(NamedTuple):
 class OwnCharts:
     """What is drawn of one volunteer's data, and the tables behind it."""
 
-    by_minute: bool  # each step of the heart rate is a minute, else an hour
-    steps: tuple[Step, ...]
-    lines: tuple[str, ...]  # SVG path data of the heart rate, in a box of WIDE by HIGH
+    heart: Line  # beats/min
+    calm: Line  # 0 to 100, of the minutes in which it can be told
     marks: tuple[Mark, ...]
     days: tuple[Day, ...]
 
 
-def draw_own(readings: Sequence[StoredReading], reports: Sequence[StoredReport]) -> OwnCharts:
-    """Draw somebody's last seven days of heart rate, and all answers that are kept."""
+def draw_own(
+    readings: Sequence[StoredReading],
+    reports: Sequence[StoredReport],
+    calm: Sequence[tuple[int, float]] = (),
+) -> OwnCharts:
+    """Draw somebody's last seven days of heart rate and calm (minute, value), and all answers that are kept."""
     rates = [(reading.minute, reading.hr) for _, reading in readings if reading.hr is not None]
-    by_minute = bool(rates) and max(rates)[0] - min(rates)[0] < _BY_MINUTE_S
-    step_s = MINUTE_S if by_minute else _HOUR_S
-    steps = _steps(rates, step_s)
     return OwnCharts(
-        by_minute=by_minute,
-        steps=steps,
-        lines=_lines(steps, step_s),
+        heart=_line(rates, HR_LOW, HR_HIGH),
+        calm=_line(calm, CALM_LOW, CALM_HIGH),
         marks=_marks(reports),
         days=_days(readings, reports),
     )
 
 
-def _steps(rates: Sequence[tuple[int, float]], step_s: int) -> tuple[Step, ...]:
+def _line(values: Sequence[tuple[int, float]], low: float, high: float) -> Line:
+    by_minute = bool(values) and max(values)[0] - min(values)[0] < _BY_MINUTE_S
+    step_s = MINUTE_S if by_minute else _HOUR_S
+    steps = _steps(values, step_s)
+    return Line(low=low, high=high, by_minute=by_minute, steps=steps, paths=_paths(steps, step_s, low, high))
+
+
+def _steps(values: Sequence[tuple[int, float]], step_s: int) -> tuple[Step, ...]:
     by_step: defaultdict[int, list[float]] = defaultdict(list)
-    for minute, rate in rates:
-        by_step[minute - minute % step_s].append(rate)
+    for minute, value in values:
+        by_step[minute - minute % step_s].append(value)
     begin = max(by_step, default=0) - _DAYS_SHOWN * 86_400
     return tuple(Step(at, fmean(found), len(found)) for at, found in sorted(by_step.items()) if at > begin)
 
 
-def _lines(steps: Sequence[Step], step_s: int) -> tuple[str, ...]:
+def _paths(steps: Sequence[Step], step_s: int, low: float, high: float) -> tuple[str, ...]:
     if not steps:
         return ()
     begin, end = steps[0].start, steps[-1].start + step_s
     runs: list[list[str]] = []
     last = None
     for step in steps:
-        y = HIGH - (min(max(step.hr, HR_LOW), HR_HIGH) - HR_LOW) / (HR_HIGH - HR_LOW) * HIGH
+        y = HIGH - (min(max(step.value, low), high) - low) / (high - low) * HIGH
         left, right = ((t - begin) / (end - begin) * WIDE for t in (step.start, step.start + step_s))
         if last is None or step.start - last > step_s:
             runs.append([])

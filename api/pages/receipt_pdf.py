@@ -65,6 +65,7 @@ def _facts(record: ConsentRecord, receipt: Receipt, t: Words) -> list[tuple[str,
         (t("mine.receipt.withdraw"), record.rights.get("A7-3", record.withdrawal_method)),
     ]
     if "erasure" in receipt:
-        done = "erasedAt" in receipt["erasure"]
-        facts.append((t("mine.receipt.erasure"), t("mine.receipt.erased" if done else "mine.receipt.erasing")))
+        done = "mine.receipt.erased" if record.erases_all else "mine.receipt.erased.part"
+        told = done if "erasedAt" in receipt["erasure"] else "mine.receipt.erasing"
+        facts.append((t("mine.receipt.erasure"), t(told)))
     return facts

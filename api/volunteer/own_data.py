@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from api.access_log import OwnEntry
-from api.ledger import ErasureState
+from api.erasures import ErasureState
 from api.notices import Language
 from api.parts import Parts
 from api.records import ConsentRecord
@@ -120,6 +120,7 @@ def erasure_out(state: ErasureState) -> OwnErasure:
         erased_at=None if state.erased_at is None else time_of(state.erased_at),
         readings=state.readings,
         reports=state.reports,
+        everything=state.everything,
     )
 
 

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response, StreamingResponse
 
 from api.ledger import LedgerRefusal
-from api.pages.own import HR_HIGH, HR_LOW, draw_own
+from api.pages.own import draw_own
 from api.pages.words import local_day
 from api.records import Event
 from api.volunteer import own_data
@@ -54,13 +54,11 @@ def overview(visit: Visit) -> Response:
 
 def show_data(visit: Visit) -> Response:
     """Heart rate and answers, drawn and as tables, districts by day, and the windows that somebody was part of."""
-    rows = _rows(visit)
+    rows, calm = _rows(visit), visit.parts.own_calm
     return visit.page(
         "mijn_gegevens.html",
         "/mijn/gegevens",
-        charts=draw_own(rows.readings, rows.reports),
-        low=int(HR_LOW),
-        high=int(HR_HIGH),
+        charts=draw_own(rows.readings, rows.reports, calm(rows.readings) if calm is not None else ()),
         reports=rows.reports,
         budget=own_data.budget_of(visit.parts, rows),
         names={district.code: district.name for district in visit.parts.districts.all()},
@@ -75,7 +73,7 @@ def show_choices(visit: Visit) -> Response:
 def change(visit: Visit) -> Response:
     """New choices, in the place of those before."""
     try:
-        visit.parts.ledger.change(visit.pseudonym, choices_in(visit.fields))
+        visit.parts.ledger.change(visit.pseudonym, choices_in(visit.fields), erase=visit.fields.get("erase") == "yes")
     except LedgerRefusal as refusal:
         return _choices(visit, [refusal.reason.value], status=409)
     visit.parts.consent_changed()

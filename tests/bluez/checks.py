@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-NAMES: Final = (
+#: With twelve bands on the air, which are read to the end.
+FLEET: Final = (
     "discovery",
     "nothing_is_read_without_a_bond",
     "pairing",
@@ -16,3 +17,15 @@ NAMES: Final = (
     "drain",
     "withdrawal_removes_the_device",
 )
+#: With no bands but the check's own, on a new adapter.
+ALONE: Final = (
+    "a_bond_that_the_band_lost",
+    "strangers_leave_no_bond",
+    "a_left_over_bond_is_none",
+    "bluetoothd_killed_in_a_reading",
+    "two_adapters",
+    "a_plain_strap",
+    "bonds_that_bluez_lost",
+    "the_program_as_installed",
+)
+NAMES: Final = FLEET + ALONE

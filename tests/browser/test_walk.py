@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
 import shlex
 import signal
@@ -77,13 +78,14 @@ class Terminal:
         return done.stdout
 
     def start(self, step: Step) -> Program:
-        log = self._folder / "log"
-        log.unlink(missing_ok=True)
+        log = self._folder / f"{len(list(self._folder.glob('*.log')))}.log"
+        keys, screen = pty.openpty()  # somebody sits there and types
         with log.open("wb") as out:
             process = subprocess.Popen(
-                self.words(step.command), cwd=self._folder, env=self._env, stdout=out, stderr=out
+                self.words(step.command), cwd=self._folder, env=self._env, stdin=screen, stdout=out, stderr=out
             )
-        return Program(process, log.rename(self._folder / f"{process.pid}.log"), step)
+        os.close(screen)
+        return Program(process, log, step, keys)
 
 
 class Program(NamedTuple):
@@ -92,6 +94,10 @@ class Program(NamedTuple):
     process: subprocess.Popen[bytes]
     log: Path
     step: Step
+    keys: int
+
+    def type(self, text: str) -> None:
+        os.write(self.keys, f"{text}\n".encode())
 
     def told(self) -> str:
         return self.log.read_text()
@@ -109,6 +115,7 @@ class Program(NamedTuple):
             assert self.process.wait(60) in (0, 130), self.told()
         finally:
             self.process.kill()
+            os.close(self.keys)
 
 
 def shows(step: Step, told: str) -> bool:
@@ -162,6 +169,8 @@ def test_a_newcomer_is_invited_enrols_wears_withdraws_and_checks(
     browser: Browser, tmp_path: Path, started: list[Program]
 ) -> None:
     demo, invite, bands, verify, forge, verify_forged = steps()
+    shown_later = bands.shown[-1]  # when the button is held
+    bands = bands._replace(shown=bands.shown[:-1])
     terminal = Terminal(tmp_path)
     started.append(terminal.start(demo))
     ready = started[0].ready()
@@ -182,9 +191,12 @@ def test_a_newcomer_is_invited_enrols_wears_withdraws_and_checks(
         see_the_line_grow(page, site[1])
         files = [tmp_path / name for name in ("given.json", "withdrawn.json", "wijkpols-bewijs.json")]
         take_receipt(page, site[1], files[0])
-        withdraw(page, site[1], "Stop", r"U bent gestopt")
+        started[1].type("10")
+        page.goto(f"{site[1]}/mijn")
+        within(90, lambda: says(page, r"U bent gestopt\. .* knop van uw band tien seconden"))
+        assert shown_later in started[1].told()
         take_receipt(page, site[1], files[1])
-        erased = withdraw(page, site[1], "Stop en wis alles", r"gewist op .*: (\d+) minuten .* duurde (\d+) seconden")
+        erased = erase(page, site[1])
         assert int(erased[1]) >= 2
         assert 1 <= int(erased[2]) <= 60
         shot(page, "mijn-gewist", "section.state")
@@ -206,13 +218,15 @@ def test_a_newcomer_is_invited_enrols_wears_withdraws_and_checks(
 def say_yes(page: Page, address: str) -> None:
     page.goto(address)
     page.locator("#adult").check()
-    page.locator("form .pair button").click()
+    with page.expect_navigation():
+        page.locator("form .pair button").click()
     for kind in ("heart", "skin", "motion", "self-report"):
         page.locator(f"[name='district-index.{kind}'][value=yes]").check()
     page.locator("#district").select_option(label="Overvecht")
     page.locator("#secret").fill(SECRET)
     page.locator("#again").fill(SECRET)
-    page.get_by_role("button", name="Zo doe ik mee").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Zo doe ik mee").click()
     assert page.locator("h1").inner_text() == "U doet mee"
     assert "vijf seconden" in page.locator("main").inner_text()
 
@@ -223,7 +237,8 @@ def log_in_by_passkey(page: Page, site: str) -> None:
     with page.expect_navigation():
         page.locator("form[data-passkey] button").click()
     assert [kept["rpId"] for kept in device.passkeys()] == ["localhost"]
-    page.locator(".session button").click()
+    with page.expect_navigation():
+        page.locator(".session button").click()
     page.goto(f"{site}/mijn/passkey")
     page.wait_for_selector("form[data-passkey]:not([hidden])")
     with page.expect_navigation():
@@ -243,9 +258,11 @@ def see_the_line_grow(page: Page, site: str) -> None:
     shot(page, "mijn-lijn", "#hartslag")
 
 
-def withdraw(page: Page, site: str, button: str, wanted: str) -> re.Match[str]:
+def erase(page: Page, site: str) -> re.Match[str]:
     page.goto(f"{site}/mijn")
-    page.get_by_role("button", name=button, exact=True).click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Stop en wis alles").click()
+    wanted = r"gewist op .*: (\d+) minuten .* duurde (\d+) seconden"
     within(60, lambda: says(page, wanted))
     found = says(page, wanted)
     assert found is not None

@@ -6,7 +6,7 @@ from __future__ import annotations
 import itertools
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,8 @@ from urllib.parse import parse_qs, urlsplit
 import msgpack
 import pytest
 
-from contracts.ports import Fault, Holdings, StoredReading, StoreRefused, StoreUnavailable, UsageFault
-from contracts.reading import Reading
+from contracts.ports import Extent, Fault, Holdings, StoredReading, StoreRefused, StoreUnavailable, UsageFault
+from contracts.reading import Category, Reading
 from ingest.app import open_store
 from ingest.influx_client import InfluxAnswer
 from ingest.influx_store import InfluxStore
@@ -254,6 +254,18 @@ def test_a_server_of_2_is_asked_by_its_api_with_a_token(version_2: Recorded):
     assert (query["db"], query["rp"]) == ("town", "wijkpols")
 
 
+def test_a_part_is_erased_from_a_server_of_2_up_to_the_last_moment_before(version_2: Recorded):
+    store = open_store(version_2.url())
+    store.erase(pseudonym(1), Extent(frozenset({Category.SKIN}), 1_764_000_000))
+    deleted = [json.loads(body) for _, path, _, body, _ in version_2.requests if path == "/api/v2/delete"]
+    assert [asked["predicate"] for asked in deleted] == [
+        f'_measurement="{measurement}" AND pseudonym="{pseudonym(1)}"'
+        for measurement in ("report", "reading", "reading_kept")
+    ]
+    assert {asked["stop"] for asked in deleted} == {"2025-11-24T15:59:59.999999999Z"}
+    store.close()
+
+
 def test_an_organisation_of_2_is_named_when_a_token_sees_several(version_2: Recorded):
     version_2.orgs = ["0rg", "0ther"]
     with pytest.raises(UsageFault, match="name the organisation"):
@@ -284,4 +296,37 @@ def test_an_answer_shows_no_line(influxd: Influxd, database: str):
     with pytest.raises(InfluxAnswer) as caught:
         store._client.write(f"reading,pseudonym={pseudonym(1)} hr=x 1".encode())
     assert pseudonym(1) not in str(caught.value)
+    store.close()
+
+
+@pytest.mark.parametrize("step", range(5))
+def test_an_erasure_in_part_that_broke_off_anywhere_is_whole_when_it_is_done_again(
+    influxd: Influxd, database: str, monkeypatch: pytest.MonkeyPatch, step: int
+):
+    """Answers go, then: written aside, deleted, written back, deleted aside."""
+    store = open_store(influxd.url(database))
+    assert isinstance(store, InfluxStore)
+    store.write([stored(1, minute, hr=60.0, eda=2.0) for minute in range(10)], [stored_report(1)])
+    extent = Extent(frozenset({Category.SKIN}), BASE + 300)
+    left = step
+
+    def breaking(work: Callable[..., None]) -> Callable[..., None]:
+        def step_of(*given: object, **named: object) -> None:
+            nonlocal left
+            if left == 0:
+                raise StoreUnavailable("broken off")
+            left -= 1
+            work(*given, **named)
+
+        return step_of
+
+    with monkeypatch.context() as broken:
+        broken.setattr(store._server, "erase_from", breaking(store._server.erase_from))
+        broken.setattr(store._client, "write", breaking(store._client.write))
+        with pytest.raises(StoreUnavailable):
+            store.erase(pseudonym(1), extent)
+    store.erase(pseudonym(1), extent)
+    kept = [stored(1, minute, **({"eda": 2.0} if minute < 5 else {"hr": 60.0, "eda": 2.0})) for minute in range(10)]
+    assert store.person(pseudonym(1)) == (kept, [])
+    assert b"series" not in influxd.query("SELECT * FROM wijkpols.reading_kept", database=database)
     store.close()

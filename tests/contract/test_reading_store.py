@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from contracts.ports import (
+    Extent,
     Holdings,
     ReadingColumns,
     ReadingStore,
@@ -20,7 +21,7 @@ from contracts.ports import (
     StoreRefused,
     StoreUnavailable,
 )
-from contracts.reading import FIELDS, Reading, Reason, SelfReport
+from contracts.reading import FIELDS, Category, Reading, Reason, SelfReport
 from tests.ingestkit.people import BASE, OVERVECHT, WEST, pseudonym, stored, stored_report
 
 DAY = 86_400
@@ -185,6 +186,49 @@ def test_erasing_is_repeatable_and_writing_works_after_it(store: ReadingStore):
     store.write([stored(1, 5), stored(2)], [])
     assert store.holdings() == Holdings(2, 0)
     assert {person for person, *_ in all_rows(store)} == {pseudonym(1), pseudonym(2)}
+
+
+HEART = Extent(frozenset(Category) - {Category.HEART}, BASE + 300)
+LEFT = {name: value for name, value in FULL.items() if FIELDS[name].category is not Category.HEART}
+
+
+def test_erasing_some_kinds_of_before_a_time_leaves_all_else(store: ReadingStore):
+    store.write(
+        [*(stored(p, m, **FULL) for p in (1, 2) for m in range(10)), stored(1, -1, hr=60.0)],
+        [stored_report(p) for p in (1, 2)],
+    )
+    assert store.holdings(pseudonym(1), HEART) == Holdings(6, 0)
+    assert store.erase(pseudonym(1), HEART) == Holdings(6, 0)
+    assert store.holdings(pseudonym(1), HEART) == Holdings(0, 0)
+    readings, reports = store.person(pseudonym(1))
+    assert readings == [stored(1, m, **(LEFT if m < 5 else FULL)) for m in range(10)]  # the minute of heart alone went
+    assert reports == [stored_report(1)]
+    assert len(store.person(pseudonym(2))[0]) == 10
+    assert all(values == FULL for person, _, _, values in all_rows(store) if person == pseudonym(2))
+    assert store.erase(pseudonym(1), HEART) == Holdings(0, 0)
+    store.write([stored(1, 0, **FULL)], [])
+    assert all_rows(store)[0] == (pseudonym(1), WEST, BASE, FULL) or pseudonym(2) < pseudonym(1)
+
+
+def test_erasing_answers_alone_leaves_the_readings(store: ReadingStore):
+    store.write([stored(1, m) for m in range(3)], [stored_report(1, 7), stored_report(1, 8)])
+    extent = Extent(frozenset(Category) - {Category.SELF_REPORT}, BASE + 8)
+    assert store.erase(pseudonym(1), extent) == Holdings(0, 1)
+    assert store.person(pseudonym(1)) == ([stored(1, m) for m in range(3)], [stored_report(1, 8)])
+
+
+def test_erasing_all_kinds_of_before_a_time_leaves_what_is_newer(store: ReadingStore):
+    store.write([stored(1, m) for m in range(10)], [stored_report(1, 299), stored_report(1, 300)])
+    assert store.erase(pseudonym(1), Extent(before=BASE + 300)) == Holdings(5, 1)
+    assert store.person(pseudonym(1)) == ([stored(1, m) for m in range(5, 10)], [stored_report(1, 300)])
+
+
+def test_erasing_in_part_twice_after_all_was_erased_brings_nothing_back(store: ReadingStore):
+    store.write([stored(1, m, **FULL) for m in range(10)], [])
+    store.erase(pseudonym(1), HEART)
+    store.erase(pseudonym(1))
+    assert store.erase(pseudonym(1), HEART) == Holdings(0, 0)
+    assert store.person(pseudonym(1)) == ([], [])
 
 
 def test_what_was_written_is_there_after_opening_again(opened: Callable[[], ReadingStore]):

@@ -11,183 +11,31 @@ import contextlib
 import random
 import shutil
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Mapping
-from itertools import pairwise
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from contracts.broker_url import BrokerAddress
-from contracts.reading import MINUTE_S, Category, Reading
+from contracts.reading import MINUTE_S
 from firmware_sim.adapter import Adapter, open_adapter
-from firmware_sim.physiology import Samples, Source
-from firmware_sim.profile import Kind
-from firmware_sim.record_log import MemoryMedium, RecordLog
-from firmware_sim.security import Security
 from firmware_sim.synthetic import Person, Wearing
-from firmware_sim.wristband import Wristband
 from gateway.bonds import BondBook
 from gateway.link import RadioAddress
 from gateway.reader import Reader
 from gateway.uplink import Uplink
 from tests.fieldkit.air import FieldAir
-from tests.fieldkit.expected import fast_path
+from tests.fieldkit.bands import ADVERTISING_MS, START, FieldBand
 from tests.fieldkit.liars import LIES, liar
+from tests.fieldkit.outcome import Outcome, count, unread_s_max
 from tests.fieldkit.town import CountingTown
 from tests.fieldkit.virtual_time import VirtualClock
 from tests.integration.gateway_parts import DISTRICT, KEY, wearer
 
-START: Final = 1_762_502_880 // 7200 * 7200
-#: A band in the field advertises every ten seconds, the slowest that there is (Core, Vol 6, Part B, 4.4.2.2).
-ADVERTISING_MS: Final = 10_240.0
-SLOTS_OF_LOG: Final = 1_536  # of ten seconds: four hours
 REVISIT_S: Final = 3_000.0
-#: By number: what its wearer consents to.
-CONSENTS: Final = (
-    tuple(Category),
-    (Category.MOTION,),
-    (Category.MOTION, Category.SELF_REPORT),
-    (Category.SKIN,),
-    (Category.MOTION,),
-)
-
-
 #: How often something goes wrong, on average; virtual seconds.
-FAULTS: Final = {"link": 60.0, "address": 90.0, "reboot": 600.0, "radio": 1_800.0, "gateway": 1_500.0}
+FAULTS: Final = {"link": 20.0, "address": 30.0, "reboot": 600.0, "radio": 1_800.0, "gateway": 1_500.0}
 #: How long after their last sample all bands must have been read.
 PATIENCE_S: Final = 4 * 3_600
-TOLERANCES: Final = {
-    "hr": 0.1, "rmssd": 1.0, "sdnn": 0.5, "rr_coverage": 0.01, "worn": 0.0, "eda": 0.001, "skin_temp": 0.02,
-    "motion": 0.002,
-}  # fmt: skip
-
-
-class _Log(RecordLog):
-    """Tells when it was emptied but for the minute that is still open."""
-
-    emptied_at: list[float]
-
-    def delete(self, up_to: int) -> int:
-        gone = super().delete(up_to)
-        if self.newest - up_to <= 8:
-            self.emptied_at.append(asyncio.get_running_loop().time())
-        return gone
-
-
-class _From(NamedTuple):
-    """A source from a later second on: a band that was off."""
-
-    whole: Source
-    start: int
-
-    def spans(self) -> list[tuple[int, int]]:
-        return [(max(start, self.start), end) for start, end in self.whole.spans()]
-
-    def samples(self, start: int, end: int) -> Samples:
-        return self.whole.samples(start, end)
-
-
-class FieldBand:
-    """A band that can lose its power and come back."""
-
-    def __init__(self, air: FieldAir, number: int, minutes: int) -> None:
-        self.number = number
-        self.token, self.pseudonym = wearer(number)
-        self.categories: Collection[Category] = CONSENTS[number % len(CONSENTS)]
-        self.source = Wearing(Person(7, number, DISTRICT), start=START, minutes=minutes)
-        self.security = Security(clock=asyncio.get_running_loop().time)
-        self.medium = MemoryMedium(bytes(1024 + 256 * SLOTS_OF_LOG))
-        self.emptied_at: list[float] = []
-        self.off: list[tuple[int, int]] = []  # seconds without power
-        self.done = False
-        self._air = air
-        self._task: asyncio.Task[None] | None = None
-        self._band: Wristband | None = None
-
-    async def switch_on(self, start: int = START) -> None:
-        log = _Log(medium=self.medium, now=start, slots=SLOTS_OF_LOG)
-        log.emptied_at = self.emptied_at
-        self._band = Wristband(
-            link=self._air,
-            serial=f"WP-{self.number:06d}",
-            source=_From(self.source, start),
-            log=log,
-            advertising_ms=ADVERTISING_MS,
-            security=self.security,
-        )
-        await self._band.peripheral.__aenter__()
-        self._task = asyncio.create_task(self._run(self._band), name=f"band {self.number}")
-
-    async def _run(self, band: Wristband) -> None:
-        await band.run()
-        self.done = True
-
-    @property
-    def connected(self) -> bool:
-        return self._band is not None and self._band.peripheral.connected
-
-    @property
-    def draining(self) -> bool:
-        return self._band is not None and self._band.peripheral.subscribed(Kind.RECORD)
-
-    def drop_link(self) -> None:
-        if self._band is not None:
-            self._band.peripheral.drop_link()
-
-    async def change_address(self) -> None:
-        """As the rotation of a private address, in the middle of a connection."""
-        if self._band is not None:
-            await self._band.peripheral.change_address()
-
-    async def reboot(self, off_s: int, clock: VirtualClock) -> bool:
-        """Lose power now, and be back after a while.
-
-        Not twice without being read in between: nobody could know when the records of the first time were made.
-        """
-        now = int(clock.now())
-        if self._task is None or (self.off and max(self.emptied_at, default=0) + START < self.off[-1][1]):
-            return False
-        await self.switch_off()
-        back = now + off_s
-        self.off.append((now - 1, back))
-        await asyncio.sleep(back - clock.now())
-        await self.switch_on(back)
-        return True
-
-    async def switch_off(self) -> None:
-        task, self._task = self._task, None
-        band, self._band = self._band, None
-        if task is None or band is None:
-            return
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        band.peripheral.drop_link()
-        await band.peripheral.turn_off()
-        await band.close()
-
-
-class Outcome(NamedTuple):
-    """What came of it all."""
-
-    bands: int
-    expected: int  # minutes of all wearers
-    arrived: int
-    missing: int
-    surplus: int  # minutes that nobody measured
-    doubles: int
-    answers_wrong: int
-    values_wrong: int  # of the minutes that were compared
-    compared: int
-    unread_s_max: float  # the longest time between two readings of a band
-    redelivered: int
-    grown_bytes: int  # of the process that holds all of it but the broker, after a quarter of the time
-    faults: dict[str, int]
-    turns: dict[str, int]
-
-    @property
-    def exact(self) -> bool:
-        """Whether every minute and answer arrived, once and as measured."""
-        wrong = self.missing + self.surplus + self.doubles + self.answers_wrong + self.values_wrong
-        return self.expected > 0 and wrong == 0
 
 
 class Field:
@@ -405,59 +253,20 @@ class Field:
         self._resident = (self._resident[0] or resident, max(self._resident[1], resident))
 
     def _outcome(self) -> Outcome:
-        count: Counter[str] = Counter()
-        for band in self.bands:
-            expected = fast_path(band.source.samples(START, self._end), band.pseudonym, band.categories)
-            blurred = {
-                minute
-                for first, last in band.off
-                for minute in range((first - 70) // MINUTE_S * MINUTE_S, last + 70, MINUTE_S)
-            }
-            wanted = {one.minute for one in expected} - blurred
-            got = self._town.minutes_of(band.pseudonym) - blurred
-            count.update(expected=len(wanted), arrived=len(got), missing=len(wanted - got), surplus=len(got - wanted))
-            if not band.off:
-                count.update(self._judge(band, expected))
-        times = [
-            after - before
-            for band in self.bands
-            for before, after in pairwise([0.0, *band.emptied_at])
-            if before < 60 * self._minutes
-        ]
+        counts = count(self.bands, self._town, self._end)
         return Outcome(
             bands=len(self.bands),
-            expected=count["expected"],
-            arrived=count["arrived"],
-            missing=count["missing"],
-            surplus=count["surplus"] + self._town.strays,
+            expected=counts["expected"],
+            arrived=counts["arrived"],
+            missing=counts["missing"],
+            surplus=counts["surplus"] + self._town.strays,
             doubles=self._town.doubles,
-            answers_wrong=count["answers_wrong"],
-            values_wrong=count["values_wrong"],
-            compared=count["compared"],
-            unread_s_max=max(times),
+            answers_wrong=counts["answers_wrong"],
+            values_wrong=counts["values_wrong"],
+            compared=counts["compared"],
+            unread_s_max=unread_s_max(self.bands, MINUTE_S * self._minutes, self._clock.now() - START),
             redelivered=self._town.redelivered,
             grown_bytes=self._resident[1] - self._resident[0],
             faults=dict(self.faults),
             turns=dict(self._turns),
         )
-
-    def _judge(self, band: FieldBand, expected: list[Reading]) -> Counter[str]:
-        """Answers, and for a watched band the values: what one lost record of ten seconds would change."""
-        judged: Counter[str] = Counter()
-        if Category.SELF_REPORT in band.categories:
-            given = Counter(answer.at for answer in band.source.samples(START, self._end).reports)
-            judged["answers_wrong"] = (given - self._town.answers_of(band.pseudonym)).total()
-        got = self._town.watched.get(band.pseudonym, {})
-        for one in expected:
-            if one.minute in got:
-                judged["compared"] += 1
-                judged["values_wrong"] += not _same(got[one.minute], one)
-        return judged
-
-
-def _same(got: Reading, wanted: Reading) -> bool:
-    for name, tolerance in TOLERANCES.items():
-        here, there = getattr(got, name), getattr(wanted, name)
-        if (here is None) != (there is None) or (here is not None and abs(here - there) > tolerance + 1e-9):
-            return False
-    return True

@@ -222,7 +222,7 @@ class Gateway:
         )
         self.book = BondBook(self.folder)
         reader = Reader(
-            radios=[RadioAddress.parse(radio)],
+            radios=RadioAddress.parse_all(radio),
             slots=self._slots,
             key=self._key,
             uplink=self.uplink,

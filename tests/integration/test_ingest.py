@@ -193,6 +193,33 @@ def test_a_withdrawal_with_erasure_erases_tells_and_refuses_what_comes_late(
     assert store.holdings(pseudonym(person + 1)) == Holdings(5, 0)
 
 
+def test_a_narrower_consent_can_erase_what_it_leaves_out_and_the_rest_goes_on(
+    store: ReadingStore, town: Town, person: int, new_ingest: Callable[[], Ingest]
+):
+    ingest = new_ingest()
+    town.consent(person, consent(person))
+    town.send(*(reading(person, minute) for minute in range(5)), reports=(stored_report(person, 7).report,))
+    eventually(lambda: ingest.counters().readings == 5)
+    chosen_at = BASE + 300
+    heart = {
+        "purposes": {Purpose.DISTRICT_INDEX: (Category.HEART,)}, "valid_from": chosen_at, "issued_at": chosen_at,
+        "erase": True, "keep": (Category.HEART,), "erase_before": chosen_at,
+    }  # fmt: skip
+    town.consent(person, consent(person, revision=2, **heart))
+    town.send(*(reading(person, minute) for minute in range(5, 8)))
+    eventually(lambda: town.erasures)
+    ((erased, event),) = town.erasures
+    assert (erased, event.revision, event.readings, event.reports) == (pseudonym(person), 2, 5, 1)
+    eventually(lambda: store.holdings(pseudonym(person)) == Holdings(8, 0))
+    assert {name for held in store.person(pseudonym(person))[0] for name, _ in held.reading.values()} == {"hr"}
+    ingest.__exit__(None, None, None)
+    again = new_ingest()
+    town.send(reading(person, 8))
+    eventually(lambda: again.counters().readings == 1)
+    assert len(town.erasures) == 1
+    assert store.holdings(pseudonym(person)) == Holdings(9, 0)
+
+
 def test_an_erasure_is_told_once_over_restarts_and_spares_a_new_band(
     store: ReadingStore, town: Town, person: int, new_ingest: Callable[[], Ingest]
 ):

@@ -16,6 +16,7 @@ from pypdf import PdfReader
 from api.notices import Notices
 from api.records import Event
 from api.renewals import Renewals
+from contracts import wire
 from contracts.consent import Purpose
 from contracts.reading import Category
 from firmware_sim import security
@@ -270,6 +271,13 @@ def test_choices_change_and_nothing_chosen_is_a_withdrawal(town: Town, url: str)
     changed = post(person, "/mijn/keuzes", **{"research-profile.skin": "yes"})
     assert changed.url.path == "/mijn/bewijs"
     assert town.registry.ledger.current(person.pseudonym).purposes == {Purpose.RESEARCH_PROFILE: (Category.SKIN,)}
+    part = post(person, "/mijn/keuzes", **{"research-profile.skin": "yes", "erase": "yes"})
+    assert "Daar zijn we mee bezig" in part.text
+    assert [state.everything for state in town.registry.ledger.erasures(person.pseudonym)] == [False]
+    assert "om te wissen waar u geen ja meer tegen zegt" in person.http.get("/mijn").text
+    told = wire.Erasure(revision=1_000, readings=4, reports=1, asked_at=0, erased_at=town.clock.time + 2)
+    town.registry.ledger.record_erasure(person.pseudonym, told)
+    assert "Waar u geen ja meer tegen zegt, is gewist" in person.http.get("/mijn").text
     post(person, "/mijn/keuzes")
     assert town.registry.ledger.current(person.pseudonym).event is Event.WITHDRAWN
 
@@ -325,9 +333,10 @@ def test_the_end_of_consent_is_announced_a_month_before(tmp_path: Path) -> None:
 def test_own_data_is_drawn_with_tables_behind_and_each_look_is_listed(town: Town, url: str) -> None:
     person = town.enrol(url)
     page = person.http.get("/mijn/gegevens").text
-    assert page.count('<svg role="img"') == 2
+    assert page.count('<svg role="img"') == 3
+    assert "Rust in het lichaam per minuut: " in page
     assert "Noordwest" in page or "Overvecht" in page
-    assert page.count("<caption>") == 3
+    assert page.count("<caption>") == 4
     assert "22 november 2026" in page
     overview = person.http.get("/mijn").text
     assert "120 minuten" in overview

@@ -8,9 +8,6 @@ from contracts.broker_url import BrokerAddress
 from tests.servers import Broker
 from tests.soak.field import play
 
-#: Between two readings of a band; its own clock. Aimed at are two hours: docs/adr/0008-rotation.md, "What it comes to".
-UNREAD_S_MAX = 4 * 3_600.0
-
 
 def test_every_record_of_two_hundred_bands_arrives_exactly_once_whatever_goes_wrong(broker: Broker, tmp_path: Path):
     outcome = play(
@@ -19,7 +16,7 @@ def test_every_record_of_two_hundred_bands_arrives_exactly_once_whatever_goes_wr
     assert outcome.exact, outcome
     assert outcome.expected > 23_000
     assert outcome.compared > 500
-    assert outcome.unread_s_max <= UNREAD_S_MAX
+    assert outcome.fair, outcome
     assert outcome.grown_bytes < 40 << 20
     assert all(outcome.faults.get(name, 0) > 0 for name in ("link", "address", "reboot", "radio", "gateway")), outcome
     assert outcome.turns["faulty"] > 0

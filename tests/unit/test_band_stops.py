@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from pathlib import Path
 
 import paho.mqtt.client as mqtt
 import pytest
@@ -21,23 +20,11 @@ from api.records import Event
 from api.tables import VOLUNTEERS
 from contracts import wire
 from contracts.consent import STOP_CLOCK_S, ConsentState, band_key, band_token
-from tests.api_support import BAND_KEY, CHOICES, ManualClock, registry_for
+from tests.api_support import BAND_KEY, CHOICES, ManualClock
 from tests.servers import Broker
 
 pytestmark = pytest.mark.usefixtures("database")
 BAND, OTHER = (band_token(band_key(BAND_KEY), serial) for serial in ("WP-000001", "WP-000002"))
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def registry(tmp_path: Path, clock: ManualClock) -> Registry:
-    found = registry_for(tmp_path, clock=clock)
-    found.renewals.hold_texts()
-    return found
 
 
 @pytest.fixture

@@ -73,13 +73,13 @@ def test_mosquittos_folders_are_those_of_its_configuration():
         assert any(path.startswith(target) for target in targets), path
 
 
-@pytest.mark.parametrize("name", ["ingest", "gateway"])
-def test_a_units_settings_are_ours_and_its_folder_is_the_one_it_may_write(name: str):
+@pytest.mark.parametrize(("name", "unit_name"), [("ingest", "ingest"), ("gateway", "gateway"), ("api", "remind")])
+def test_a_units_settings_are_ours_and_its_folder_is_the_one_it_may_write(name: str, unit_name: str):
     lines = (DEPLOY / "systemd" / f"{name}.env.example").read_text().splitlines()
     settings = dict(line.split("=", 1) for line in lines)
     assert set(settings) <= KNOWN
     assert BrokerAddress.parse(settings["WIJKPOLS_BROKER_URL"]).ca == "/etc/wijkpols/ca.crt"
-    unit = (DEPLOY / "systemd" / f"wijkpols-{name}.service").read_text()
+    unit = (DEPLOY / "systemd" / f"wijkpols-{unit_name}.service").read_text()
     assert f"EnvironmentFile=/etc/wijkpols/{name}.env" in unit
     assert "StateDirectory=wijkpols" in unit
 
@@ -87,7 +87,8 @@ def test_a_units_settings_are_ours_and_its_folder_is_the_one_it_may_write(name: 
 def parsed(words: list[str]) -> argparse.Namespace:
     """By the part's own parser; one that does not know the words ends the test."""
     parser = argparse.ArgumentParser()
-    importlib.import_module(PARTS[words[0]].module).add_arguments(parser)
+    part = PARTS[words[0]]
+    getattr(importlib.import_module(part.module), part.add_arguments)(parser)
     return parser.parse_args(words[1:])
 
 
@@ -100,3 +101,12 @@ def test_commands_of_the_compose_file_are_ones_that_there_are():
 def test_a_units_command_is_one_that_there_is(unit: Path):
     (command,) = re.findall(r"^ExecStart=\S+/wijkpols (.+)$", unit.read_text(), re.MULTILINE)
     assert parsed(shlex.split(command))
+
+
+@pytest.mark.parametrize("timer", sorted((DEPLOY / "systemd").glob("*.timer")), ids=lambda path: path.stem)
+def test_a_timer_starts_a_unit_that_runs_once_and_may_do_little(timer: Path):
+    unit = timer.with_suffix(".service").read_text()
+    hardened = ("Type=oneshot", "User=wijkpols", "NoNewPrivileges=yes", "ProtectSystem=strict", "ProtectHome=yes")
+    assert [line for line in (*hardened, "PrivateTmp=yes", "UMask=0077") if line not in unit.splitlines()] == []
+    assert "Persistent=true" in timer.read_text()  # a machine that slept does it later
+    assert "[Install]\nWantedBy=timers.target" in timer.read_text()

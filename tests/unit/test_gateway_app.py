@@ -160,3 +160,21 @@ def test_metrics_are_served_on_request_on_this_machine_alone_and_name_nobody():
         urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10)
     assert load().gateway_metrics_host == "127.0.0.1"
     assert load().gateway_metrics_port == 0
+
+
+def test_an_order_says_what_to_do_and_is_left_for_the_gateway(monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("WIJKPOLS_BAND_KEY", KEY)
+    assert run("pair", "--band", "WP-000001", "--outbox", str(tmp_path)) == 0
+    said = capsys.readouterr().out
+    assert "lets WP-000001 bond, for 10 minutes" in said
+    assert str(tmp_path) in said
+    assert "journalctl -u wijkpols-gateway" in said
+    assert [path.name.partition("-")[0] for path in (tmp_path / "orders").iterdir()] == ["pair"]
+
+
+@pytest.mark.parametrize("serial", ["WP-1", "wp-000001", "HR-0001"])
+def test_an_order_for_what_is_no_band_is_refused(monkeypatch, tmp_path, serial):
+    monkeypatch.setenv("WIJKPOLS_BAND_KEY", KEY)
+    with pytest.raises(UsageFault, match="as it is printed on the band"):
+        run("pair", "--band", serial, "--outbox", str(tmp_path))
+    assert not (tmp_path / "orders").exists()

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
+
+from analytics.own import own_calm
+from analytics.scores import minute_calm
 from api.pages.own import Step, draw_own
-from contracts.ports import StoredReading
-from contracts.reading import Reading
+from contracts.ports import ReadingColumns, StoredReading
+from contracts.reading import FIELDS, Reading
 
 BEGIN = 1_800_000_000  # a whole hour
 
@@ -17,24 +22,69 @@ def worn(*minutes: int, hr: float | None = 70.0) -> list[StoredReading]:
 
 
 def test_the_first_minute_is_a_line_and_each_next_one_makes_it_longer() -> None:
-    one = draw_own(worn(3), [])
+    one = draw_own(worn(3), []).heart
     assert one.by_minute
     assert one.steps == (Step(BEGIN + 180, 70.0, 1),)
-    assert len(one.lines) == 1
-    two = draw_own(worn(3, 4), [])
+    assert len(one.paths) == 1
+    two = draw_own(worn(3, 4), []).heart
     assert len(two.steps) == 2
-    assert two.lines[0].count("L") == 3
-    assert len(draw_own(worn(3, 4, 6), []).lines) == 2  # a minute is missing: the line is broken
+    assert two.paths[0].count("L") == 3
+    assert len(draw_own(worn(3, 4, 6), []).heart.paths) == 2  # a minute is missing: the line is broken
 
 
 def test_after_three_hours_each_step_is_an_hour() -> None:
-    assert draw_own(worn(*range(180)), []).by_minute
-    whole = draw_own(worn(*range(181)), [])
+    assert draw_own(worn(*range(180)), []).heart.by_minute
+    whole = draw_own(worn(*range(181)), []).heart
     assert not whole.by_minute
     assert [step.minutes for step in whole.steps] == [60, 60, 60, 1]
 
 
 def test_minutes_without_a_heart_rate_draw_nothing() -> None:
     drawn = draw_own(worn(1, 2, hr=None), [])
-    assert (drawn.steps, drawn.lines) == ((), ())
+    assert (drawn.heart.steps, drawn.heart.paths) == ((), ())
     assert drawn.days[0].minutes == (("WK034403", 2),)
+
+
+def test_calm_is_that_of_analytics_and_of_still_minutes_alone() -> None:
+    chance = np.random.default_rng(4)
+    rates = (65 + np.cumsum(chance.normal(0, 1.2, 600)).clip(-12, 40)).round(1).tolist()
+    moving = chance.random(600) < 0.3
+    readings = [
+        StoredReading(
+            "WK034403",
+            Reading(
+                pseudonym="a" * 26,
+                minute=BEGIN + 60 * m,
+                hr=rate,
+                rr_coverage=0.9,
+                worn=1.0,
+                eda=2.0 + 0.01 * (m % 90),
+                motion=0.4 if moving[m] else 0.02,
+            ),
+        )
+        for m, rate in enumerate(rates)
+    ]
+    drawn = draw_own(readings, [], own_calm(readings)).calm
+    assert not drawn.by_minute
+    assert 0 < sum(step.minutes for step in drawn.steps) <= 600 - moving.sum()
+    columns = columns_of(readings)
+    wanted = minute_calm(columns, range(1, 10**6))
+    of_first_hour = wanted[:60][np.isfinite(wanted[:60])]
+    assert drawn.steps[0].value == pytest.approx(of_first_hour.mean())
+    assert drawn.steps[0].minutes == len(of_first_hour)
+    assert (drawn.low, drawn.high) == (0, 100)
+
+
+def columns_of(readings: list[StoredReading]) -> ReadingColumns:
+    nobody = np.zeros(len(readings), np.int32)
+    fields = {name: np.array([getattr(one.reading, name) or np.nan for one in readings], np.float64) for name in FIELDS}
+    minute = np.array([one.reading.minute for one in readings], np.int64)
+    return ReadingColumns(
+        pseudonyms=("p",), districts=("d",), person=nobody, district=nobody, minute=minute, fields=fields
+    )
+
+
+def test_who_has_nothing_has_no_calm() -> None:
+    assert own_calm([]) == []
+    assert own_calm(worn(1, 2)) == []  # whether they were still is not known
+    assert draw_own(worn(1, 2), []).calm.steps == ()

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from gateway.rotation import BANDS_MAX, REVISIT_S, Ended, Rotation
+from gateway.rotation import BANDS_MAX, NEARLY, REVISIT_S, Ended, Rotation
 
 A, B = "hci0", "hci1"
 
@@ -57,10 +57,10 @@ def test_the_longest_unread_goes_first():
 def test_a_lost_link_keeps_the_bands_place_twice_and_then_it_goes_to_the_back():
     rotation, order = rotation_of(), ""
     hear(rotation, "AB", 0)
-    for at, name in enumerate("AB"):
+    for at, name in ((0, "A"), (10, "B")):
         assert rotation.next(A, at) == name
-        end(rotation, name, Ended.MORE, at)
-    for now in range(10, 60, 10):
+        end(rotation, name, Ended.MORE, at + 1)
+    for now in range(20, 70, 10):
         hear(rotation, "AB", now)
         name = rotation.next(A, now)
         assert name is not None
@@ -88,6 +88,18 @@ def test_without_consent_a_band_waits_until_one_comes():
     rotation.may_try_again()
     assert rotation.next(A, 20) == "A"
     assert rotation.counts(20).without_consent == 0
+
+
+@pytest.mark.parametrize("how", [Ended.NO_CONSENT, Ended.NOT_PAIRED])
+def test_what_is_allowed_during_a_turn_that_ends_refused_is_tried_at_once(how: Ended):
+    rotation = rotation_of()
+    hear(rotation, "A", 0)
+    rotation.next(A, 0)
+    rotation.may_try_again()
+    end(rotation, "A", how, 1)
+    assert rotation.next(A, 2) == "A"
+    end(rotation, "A", how, 3)
+    assert rotation.next(A, 4) is None
 
 
 def test_without_consent_a_band_is_asked_again_after_a_minute():
@@ -182,9 +194,10 @@ def test_a_changed_address_keeps_the_bands_history():
 
 def test_a_radio_that_is_lost_costs_no_band_its_place():
     rotation = rotation_of(2)
-    hear(rotation, "ABC", 0)
+    hear(rotation, "AB", 0)
+    hear(rotation, "C", 3)
     for name in "AB":
-        assert rotation.next(A, 0) == name
+        assert rotation.next(A, 3) == name
         rotation.ended(name, Ended.RADIO_LOST, 5)
     hear(rotation, "AB", 6)
     assert [rotation.next(A, 6), rotation.next(A, 6)] == ["A", "B"]
@@ -192,12 +205,13 @@ def test_a_radio_that_is_lost_costs_no_band_its_place():
 
 def test_after_a_restart_who_waited_longest_is_first():
     before, after = rotation_of(), rotation_of()
-    hear(before, "A", 0)
-    hear(before, "B", 5)
-    before.next(A, 6)
-    end(before, "A", Ended.MORE, 8)
+    hear(before, "AB", 0)
+    for at, name in ((3, "A"), (5, "B"), (6, "A")):
+        assert before.next(A, at) == name
+        end(before, name, Ended.MORE, at if name == "B" else at + 2)
+    hear(before, "C", 9)
     waited = before.unread_s(10)
-    assert waited == {"A": 2, "B": 5}
+    assert waited == {"A": 2, "B": 5}  # C was never met: there is nothing to know
     for name in "AB":
         after.heard(name, A, 100, unread_s=waited.__getitem__)
     assert after.next(A, 100) == "B"
@@ -224,6 +238,53 @@ def test_a_band_that_was_never_met_is_not_behind_all_that_are_known():
         end(rotation, name, Ended.MORE, now)
     assert name is not None
     assert name.startswith("new")
+
+
+def test_of_those_that_waited_about_as_long_the_one_that_advertises_next_is_taken():
+    rotation = rotation_of(2)
+    for at in (0, 5, 10):
+        for late, name in enumerate("ABC"):
+            rotation.heard(name, A, at + late)
+    assert rotation.next(A, 12.5) == "A"  # each advertises every 5 s: A at 15 s, B at 16 s, C at 17 s
+    rotation.heard("B", A, 16)
+    assert rotation.next(A, 16.5) == "C"
+
+
+def test_a_band_that_was_just_heard_goes_before_one_that_was_due_and_not_heard():
+    rotation = rotation_of()
+    for at in (0, 10, 20):
+        hear(rotation, "AB", at)
+    rotation.heard("B", A, 30)
+    assert rotation.next(A, 31) == "B"
+
+
+def test_who_waited_much_longer_goes_first_whoever_advertises_next():
+    rotation = rotation_of()
+    hear(rotation, "A", 0)
+    hear(rotation, "B", 30)
+    for at in range(33, 100, 3):
+        rotation.heard("B", A, at)
+    hear(rotation, "A", 99)
+    assert rotation.next(A, 100) == "A"
+
+
+def test_new_addresses_without_end_have_every_other_turn_and_leave_the_rest_to_who_waited_longer():
+    rotation, order = rotation_of(), ""
+    known = "ABCDEF"
+    hear(rotation, known, 0)
+    for at, name in enumerate(known):
+        assert rotation.next(A, at) == name
+        end(rotation, name, Ended.MORE, at + 0.5)
+    for now in range(1_000, 1_120, 10):
+        hear(rotation, known, now)
+        for number in range(50):
+            rotation.heard(f"x{now}-{number}", A, now - 9)
+        name = rotation.next(A, now)
+        assert name is not None
+        order += name[0]
+        end(rotation, name, Ended.FAILED if name[0] == "x" else Ended.MORE, now + 5)
+    assert order[::2] == "xxxxxx" or order[1::2] == "xxxxxx"
+    assert set(order) == {*known, "x"}  # each of those that are known had a turn
 
 
 def test_each_radio_has_its_own_slots_and_connects_what_it_hears_itself():
@@ -269,14 +330,20 @@ def test_the_addresses_that_it_knows_are_bounded():
 
 @pytest.mark.parametrize("seed", range(5))
 def test_two_hundred_bands_on_five_slots_wait_no_longer_than_a_round_whatever_a_tenth_of_them_does(seed: int):
-    """A round is the time in which all have had one turn: (bands x longest turn) / slots."""
+    """A round is the time in which all have had one turn: (bands x longest turn) / slots.
+
+    Who advertises next goes first among those that waited at least 3/4 of the longest wait. So while somebody's wait
+    grows from a quarter of itself to the whole, each other band is taken once at most: it would have to have waited
+    for 3/4 of that wait again. 3/4 of a wait is then a round at most, and a wait 4/3 of one.
+    """
     chance, rotation = random.Random(seed), rotation_of(5)
-    bands = [f"{i}" for i in range(200)]
-    bad = set(chance.sample(bands, 20))
-    now, until, last, longest = 0.0, {}, dict.fromkeys(bands, 0.0), 0.0
+    bands = {f"{i}": chance.randrange(10) for i in range(200)}  # and at which second of ten it advertises
+    bad = set(chance.sample(sorted(bands), 20))
+    now, until, last, longest = 0, {}, dict.fromkeys(bands, 0.0), 0.0
     while now < 20_000:
-        for name in bands:
-            rotation.heard(name, A, now)
+        for name, second in bands.items():
+            if now % 10 == second and name not in until:
+                rotation.heard(name, A, now)
         for name, over in list(until.items()):
             if over <= now:
                 del until[name]
@@ -288,4 +355,4 @@ def test_two_hundred_bands_on_five_slots_wait_no_longer_than_a_round_whatever_a_
             last[name] = now
             until[name] = now + (120 if name in bad else chance.uniform(5, 30))
         now += 1
-    assert longest <= (180 * 30 + 20 * 120) / 5 + 30
+    assert longest <= (180 * 30 + 20 * 120) / 5 / NEARLY + 30

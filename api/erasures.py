@@ -1,0 +1,120 @@
+"""Erasures in the registry: asked for with a choice, told of by the store. In transactions of the caller."""
+
+from __future__ import annotations
+
+import math
+from typing import Final, NamedTuple
+
+import msgspec
+from sqlalchemy import Connection, delete, insert, select, update
+
+from api import chain, records
+from api.records import ConsentRecord, ErasureRecord
+from api.tables import ADDRESSES, CONSENT_EVENTS, ERASURES
+from contracts.wire import Erasure
+
+_LOOKED_AT: Final = 10_000
+
+
+class ErasureState(NamedTuple):
+    """One erasure that a volunteer asked for; `erased_at` is None while the store is at it."""
+
+    revision: int
+    asked_at: int
+    erased_at: float | None
+    readings: int | None
+    reports: int | None
+    everything: bool  # or just what was not said yes to any more
+
+    @property
+    def seconds(self) -> float | None:
+        """From the button to the end, up to a second too long; None while the store is at it."""
+        return None if self.erased_at is None else _lasted(self.asked_at, self.erased_at)
+
+
+class ErasureTotals(NamedTuple):
+    """How erasures go, over everybody, from the button to the end."""
+
+    done: int
+    under_way: int
+    seconds: tuple[float, ...]  # of each that is done, rising, up to a second too long: a choice keeps whole seconds
+
+    def within(self, share: float) -> float | None:
+        """The seconds in which this share of them (0 to 1) was done; None before the first."""
+        return self.seconds[max(0, math.ceil(share * len(self.seconds)) - 1)] if self.seconds else None
+
+
+def ask(connection: Connection, link: chain.Link, record: ConsentRecord) -> None:
+    """This record, at its place in the chain, may ask for an erasure."""
+    if not record.erase:
+        return
+    if record.erases_all:
+        connection.execute(delete(ADDRESSES).where(ADDRESSES.c.pseudonym == record.principal_id))
+    asked = {"revision": link.seq, "pseudonym": record.principal_id, "asked_at": record.at}
+    connection.execute(insert(ERASURES).values(asked))
+
+
+def record(connection: Connection, link: chain.Link, pseudonym: str, erasure: Erasure) -> bool:
+    """Write down that the store erased; False when nothing of the kind was open. Repeatable."""
+    is_open = (
+        (ERASURES.c.pseudonym == pseudonym) & ERASURES.c.erased_at.is_(None) & (ERASURES.c.revision <= erasure.revision)
+    )
+    query = select(ERASURES.c.revision, ERASURES.c.asked_at).where(is_open).order_by(ERASURES.c.revision.desc())
+    asked = connection.execute(query).first()
+    if asked is None:
+        return False
+    # One that was asked for before it, and that the store never told of by itself, is done with it.
+    connection.execute(update(ERASURES).where(is_open).values(erased_at=erasure.erased_at, readings=0, reports=0))
+    counts = {"readings": erasure.readings, "reports": erasure.reports}
+    connection.execute(update(ERASURES).where(ERASURES.c.revision == asked.revision).values(counts))
+    receipt = ErasureRecord(
+        principal_id=pseudonym,
+        asked_by=asked.revision,
+        asked_at=asked.asked_at,
+        erased_at=erasure.erased_at,
+        readings=erasure.readings,
+        reports=erasure.reports,
+    )
+    chain.append(connection, link, pseudonym, records.canonical(receipt))
+    return True
+
+
+def under_way(connection: Connection, pseudonym: str) -> bool:
+    """Whether the store is at an erasure of this volunteer."""
+    query = select(ERASURES.c.revision).where(ERASURES.c.pseudonym == pseudonym, ERASURES.c.erased_at.is_(None))
+    return connection.scalar(query) is not None
+
+
+def of(connection: Connection, pseudonym: str) -> list[ErasureState]:
+    """The erasures that one volunteer asked for, oldest first."""
+    query = (
+        select(ERASURES, CONSENT_EVENTS.c.body)
+        .join(CONSENT_EVENTS, CONSENT_EVENTS.c.seq == ERASURES.c.revision)
+        .where(ERASURES.c.pseudonym == pseudonym)
+        .order_by(ERASURES.c.revision)
+    )
+    return [
+        ErasureState(row.revision, row.asked_at, row.erased_at, row.readings, row.reports, _of_all(row.body))
+        for row in connection.execute(query)
+    ]
+
+
+def totals(connection: Connection) -> ErasureTotals:
+    """How the last erasures of everybody went."""
+    query = select(ERASURES.c.asked_at, ERASURES.c.erased_at).order_by(ERASURES.c.revision.desc())
+    rows = connection.execute(query.limit(_LOOKED_AT)).all()
+    seconds = sorted(_lasted(row.asked_at, row.erased_at) for row in rows if row.erased_at is not None)
+    return ErasureTotals(done=len(seconds), under_way=len(rows) - len(seconds), seconds=tuple(seconds))
+
+
+def _of_all(body: str) -> bool:
+    try:
+        asked = records.parse(body)
+    except msgspec.DecodeError:  # edited behind the ledger's back: `consent verify` says where
+        return True
+    return not isinstance(asked, ConsentRecord) or asked.erases_all
+
+
+def _lasted(asked_at: int, erased_at: float) -> float:
+    """Seconds. A choice is dated at the next whole second, so that nothing from before it is covered."""
+    return max(0.0, erased_at - (asked_at - 1))

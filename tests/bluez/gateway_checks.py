@@ -1,0 +1,155 @@
+"""The whole gateway on BlueZ."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import installed
+from firmware_central import until
+from gateway_parts import KEY, town_of, wearer
+from house import BANDS, EVERY_MINUTE, LATER, MINUTES, RADIO, House, identities, restart_bluetoothd
+from strap import strap_on
+
+from contracts.consent import band_token, new_pseudonym
+from contracts.reading import Reading
+from firmware_sim.adapter import open_adapter
+from firmware_sim.profile import Kind
+
+
+async def drain(house: House) -> None:
+    numbers = range(1, BANDS + 1)
+    for number in numbers:
+        house.town.give(*wearer(number))
+    async with house.gateway.on(RADIO):
+        await until(lambda: all(house.band(number).records_held == 0 for number in numbers))
+        await until(lambda: all(len(house.minutes(number)) >= MINUTES for number in numbers))
+        assert all(house.minutes(number) == EVERY_MINUTE for number in numbers)
+        assert house.gateway.uplink.status().records_corrected == 0
+
+
+async def withdrawal_removes_the_device(house: House) -> None:
+    for number in (5, 6):
+        await house.ensure_bond(number)
+    stays, goes = house.identity(5), house.identity(6)
+    async with house.gateway.on(RADIO) as gateway:
+        assert {stays, goes} <= await identities()
+        house.town.withdraw(*wearer(6))
+        await until(lambda: gateway.book.of(goes) is None)
+        known = await identities()
+    assert stays in known
+    assert goes not in known
+
+
+async def bluetoothd_killed_in_a_reading(house: House) -> None:
+    security = await house.read_before(24)
+    before = await identities()
+    async with house.worn(24, security=security, start=LATER) as band, house.gateway.on(RADIO) as gateway:
+        notify, killed = band.peripheral.notify, []
+
+        def notify_and_kill(kind: Kind, value: bytes) -> bool:
+            if kind is Kind.RECORD and not killed:
+                killed.append(asyncio.create_task(restart_bluetoothd()))
+            return notify(kind, value)
+
+        band.peripheral.notify = notify_and_kill
+        await until(lambda: bool(killed))
+        await killed[0]
+        assert band.records_held
+        await until(lambda: band.records_held == 0)
+        await until(lambda: len(house.minutes(24)) >= 2 * MINUTES)
+        assert gateway.uplink.status().turns.get("radio-lost", 0) == 1
+    assert house.minutes(24) == [*EVERY_MINUTE, *(LATER + 60 * i for i in range(MINUTES))]
+    assert security.bonds == 1
+    assert await identities() == before
+
+
+async def two_adapters(house: House) -> None:
+    numbers = range(41, 47)
+    for number in numbers:
+        house.town.give(*wearer(number))
+    second = await open_adapter("vhci", link=house.bands.link)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(second.close)
+        await until(lambda: Path("/sys/class/bluetooth/hci1").exists())
+        bands = [await stack.enter_async_context(house.worn(number)) for number in numbers]
+        async with house.gateway.on("bluez:hci0=1,bluez:hci1=1") as gateway:
+            await until(lambda: all(band.records_held == 0 for band in bands))
+            await until(lambda: all(len(house.minutes(number)) >= MINUTES for number in numbers))
+            assert gateway.uplink.status().turns == {"drained": len(bands)}
+    assert all(house.minutes(number) == EVERY_MINUTE for number in numbers)
+    by = [list(band.peripheral.security._bonds) for band in bands]
+    assert all(len(gateways) == 1 for gateways in by)
+    assert len({gateways[0] for gateways in by}) == 2
+
+
+async def a_plain_strap(house: House) -> None:
+    serial, pseudonym = "HR-0001", new_pseudonym(bytes(16))
+    house.town.give(band_token(KEY, serial), pseudonym)
+    before = await identities()
+    clock = house.gateway._clock
+
+    def passed() -> None:
+        clock.at += 1
+
+    def minutes() -> list[Reading]:
+        return [one for one in house.town.readings if one.pseudonym == pseudonym]
+
+    async with strap_on(house.bands.link, serial, second_s=0.05, passed=passed), house.gateway.on(RADIO) as gateway:
+        await until(lambda: len(minutes()) >= 2)
+        assert gateway.uplink.status().bands_connected == 1
+        assert gateway.uplink.status().frames_rejected == {}
+    whole = minutes()[1]
+    assert whole.hr is not None
+    assert abs(whole.hr - 80) < 1
+    assert await identities() == before
+
+
+async def the_program_as_installed(house: House) -> None:
+    environment = installed.settings(str(house.mosquitto.address))
+    name = environment["WIJKPOLS_GATEWAY_NAME"]
+    await asyncio.to_thread(installed.install, KEY)
+    began = int(time.time()) // 60 * 60 - 60 * MINUTES - 180
+    with town_of(house.mosquitto.address, name) as town:
+        town.give(*wearer(51))
+        gateway = installed.start(installed.service(), environment)
+        try:
+            pair = installed.start(
+                ["gateway", "pair", "--band", "WP-000051", "--band-key-file", str(installed.KEY_FILE)], environment
+            )
+            async with house.worn(51, start=began) as band:
+                await until(lambda: band.records_held == 0)
+                await until(lambda: len(town.readings) >= MINUTES)
+            said = await finished(pair)
+            assert said.code == 0, said
+            assert "WP-000051" in said.out
+            known = {"WIJKPOLS_BROKER_URL": environment["WIJKPOLS_BROKER_URL"]}
+            said = await finished(installed.start(["gateway", "status", "--name", name], known))
+            assert said.code == 0, said
+            assert f"{name} in {environment['WIJKPOLS_GATEWAY_DISTRICT']}: online" in said.out
+            gateway.terminate()
+            said = await finished(gateway)
+            assert said.code == 0, said
+            assert "bonded with a band; 1 in all" in said.err
+            await until(lambda: not town.statuses[-1].online)
+        finally:
+            gateway.kill()
+    assert len(town.readings) == len({one.minute for one in town.readings})
+    assert (installed.STATE / "bonds.json").stat().st_mode & 0o777 == 0o600
+
+
+class Said(NamedTuple):
+    """How a process ended, and its output."""
+
+    code: int
+    out: str
+    err: str
+
+
+async def finished(process: subprocess.Popen[str]) -> Said:
+    out, err = await asyncio.to_thread(process.communicate)
+    return Said(process.returncode, out, err)

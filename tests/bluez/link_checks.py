@@ -1,0 +1,100 @@
+"""The gateway's link alone on BlueZ: who is heard, bonds, encrypted reads, changing addresses, lost links."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+
+from house import BANDS, House
+
+from gateway import profile
+from gateway.link import LinkLost, Peripheral, Refused
+
+
+async def discovery(house: House) -> None:
+    async with house.link() as link:
+        heard = await house.sight(link, *(house.address(number) for number in range(1, BANDS + 1)))
+    assert not {house.identity(number) for number in range(1, BANDS + 1)} & set(heard)
+
+
+async def nothing_is_read_without_a_bond(house: House) -> None:
+    security = house.band(12).peripheral.security
+    security._issued = True  # it was bonded with another gateway once
+    async with house.link() as link:
+        for uuid in (profile.SERIAL, profile.LOG):  # BlueZ tries to pair, and hangs up when that fails
+            async with house.connected(link, house.address(12)) as band:
+                try:
+                    await band.read(uuid)
+                except Refused:
+                    continue
+                raise AssertionError(uuid)
+    assert security.bonds == 0
+    security._issued = False
+
+
+async def pairing(house: House) -> None:
+    async with house.link() as link, house.connected(link, house.address(1)) as band:
+        assert await band.read(profile.SERIAL) == b"WP-000001"  # it is open
+        await house.bond(1, band)
+    assert house.band(1).peripheral.security.bonds == 1
+
+
+async def encrypted_read(house: House) -> None:
+    async with house.link() as link, house.connected(link, house.address(2)) as band:
+        await house.bond(2, band)
+        assert len(await band.read(profile.LOG)) >= 20
+        assert await band.read(profile.SERIAL) == b"WP-000002"
+
+
+async def bonded_reconnect(house: House) -> None:
+    await house.ensure_bond(2)
+    async with house.link() as link, house.connected(link, house.identity(2)) as band:
+        assert await band.secured() == house.identity(2)
+        assert len(await band.read(profile.LOG)) >= 20
+    assert house.band(2).peripheral.security.bonds == 1
+
+
+async def another_address_same_band(house: House) -> None:
+    await house.ensure_bond(2)
+    peripheral = house.band(2).peripheral
+    async with house.link() as link:
+        async with house.connected(link, house.identity(2)) as band:
+            await peripheral.change_address()
+            assert len(await band.read(profile.LOG)) >= 20
+        await peripheral.change_address()
+        async with house.connected(link, house.identity(2)) as band:
+            assert len(await band.read(profile.LOG)) >= 20
+
+
+async def link_loss(house: House) -> None:
+    await house.ensure_bond(2)
+    async with house.link() as link:
+        async with house.connected(link, house.identity(2)) as band:
+            house.band(2).peripheral.drop_link()
+            await band.closed.wait()
+            try:
+                await band.read(profile.LOG)
+            except LinkLost:
+                pass
+            else:
+                raise AssertionError("a lost link gave a value")
+        async with house.connected(link, house.identity(2)) as band:
+            assert len(await band.read(profile.LOG)) >= 20
+
+
+async def twelve_bands_at_once(house: House) -> None:
+    async with house.link() as link, AsyncExitStack() as stack:
+        where = {n: house.identity(n) if house.bonded(n) else house.address(n) for n in range(1, BANDS + 1)}
+        heard = await house.sight(link, *where.values())
+
+        async def connect(number: int) -> Peripheral:
+            band = await stack.enter_async_context(link.connected(heard[where[number]]))
+            if not house.bonded(number):
+                await house.bond(number, band)
+            return band
+
+        bands = [await connect(number) for number in where]  # an adapter makes one connection at a time
+        assert all(one.peripheral.connected for one in house.bands.wristbands)
+        logs = await asyncio.gather(*(band.read(profile.LOG) for band in bands))
+        assert len(set(logs)) == BANDS
+    assert len(house.book()) == BANDS
