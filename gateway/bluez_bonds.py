@@ -167,7 +167,7 @@ class BluezBonds:
                     self._others.add(identity)  # a keyboard, say
 
     async def forget_stranger(self, device: BLEDevice, book: BondBook) -> None:
-        """After a session: BlueZ bonds with each device that refuses a read and then pairs; so it has none with us."""
+        """After a session: a pairing that ended before the book had it, by a lost link, leaves no bond."""
         identity = await self.secured(device)
         if identity is not None and identity not in self._others and book.of(identity) is None:
             await self._call(self._adapter, ADAPTER, "RemoveDevice", "o", _path(device))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bleak.backends.device import BLEDevice
 from bumble.device import Connection
 from bumble.pairing import PairingConfig, PairingDelegate
 from firmware_central import until
@@ -68,9 +69,10 @@ async def bonds_that_bluez_lost(house: House) -> None:
 
 
 async def strangers_leave_no_bond(house: House) -> None:
-    """One has the serial of a band that we know, the others demand a pairing: enrolled, and not."""
+    """One has the serial of a band that we know; two demand a pairing, enrolled and not; one leaves in the middle."""
     known = await house.read_before(23)
-    house.town.give(*wearer(31))
+    for number in (31, 35):
+        house.town.give(*wearer(number))
     before = await identities()
     assert identity_of(known) in before
     read = len(house.town.readings)
@@ -78,16 +80,19 @@ async def strangers_leave_no_bond(house: House) -> None:
         house.worn(23, who=77) as impostor,
         house.worn(31, security=Demanding()) as enrolled,
         house.worn(32, security=Demanding()) as nobody,
+        house.worn(35) as leaver,
         house.gateway.on(RADIO) as gateway,
     ):
-        strangers = (impostor, enrolled, nobody)
-        await until(lambda: gateway.refused("bond:other") and gateway.refused("bond:failed"))
-        await until(lambda: gateway.uplink.status().turns.get("no-consent", 0) == 1)
+        leaver.peripheral._on_pairing = lambda _connection: leaver.peripheral.drop_link()
+        strangers = (impostor, enrolled, nobody, leaver)
+        await until(lambda: gateway.refused("bond:other"))
+        await until(lambda: leaver.peripheral.security.bonds == 1)
+        await until(lambda: gateway.uplink.status().turns.get("failed", 0) >= 3)
         await until(lambda: not any(one.peripheral.connected for one in strangers))
         assert all(one.records_held for one in strangers)
-        assert [one.peripheral.security.bonds for one in strangers] == [0, 1, 1]
-        assert await identities() == before
-        assert gateway.book.of_token(wearer(31)[0]) is None
+        assert [one.peripheral.security.bonds for one in strangers] == [0, 0, 0, 1]
+        assert {bond.identity for bond in gateway.book} == before
+    assert await identities() == before
     assert len(house.town.readings) == read
 
 
@@ -97,13 +102,16 @@ async def a_left_over_bond_is_none(house: House) -> None:
     before = await identities()
     house.town.give(*wearer(33))
     async with house.worn(33) as left, house.worn(34) as made:
-        await pair_by_hand(house, left)
+        address = house.shown_by(left)
+        async with house.link() as link:
+            await house.sight(link, address)
+        await pair_by_hand(address, left)
         assert identity_of(left.peripheral.security) in await identities()
         async with house.gateway.on(RADIO) as gateway:
             await until(lambda: gateway.uplink.status().turns.get("no-consent", 0) == 1)
             await until(lambda: gateway.uplink.status().turns.get("not-paired", 0) == 1)
             assert await identities() == before
-            await pair_by_hand(house, made)
+            await pair_by_hand(house.shown_by(made), made)
             house.town.give(*wearer(34))
             await until(lambda: gateway.refused("bond:missing"))
             await until(lambda: not made.peripheral.connected)
@@ -112,10 +120,9 @@ async def a_left_over_bond_is_none(house: House) -> None:
         assert made.records_held
 
 
-async def pair_by_hand(house: House, band: Wristband) -> None:
-    address = band.peripheral._device.random_address.to_string(False)
-    async with house.link() as link:
-        device = (await house.sight(link, address))[address].device
+async def pair_by_hand(address: str, band: Wristband) -> None:
+    """As `bluetoothctl pair` would."""
+    device = BLEDevice(address, None, {"path": f"/org/bluez/hci0/dev_{address.replace(':', '_')}"})
     bonds = await BluezBonds.open("hci0")
     try:
         await bonds.pair(device)

@@ -49,8 +49,11 @@ class House:
         return self.band(number).peripheral.security.identity.to_string(False)
 
     def address(self, number: int) -> str:
-        """What the band shows on the air now."""
-        return self.band(number).peripheral._device.random_address.to_string(False)
+        return self.shown_by(self.band(number))
+
+    def shown_by(self, band: Wristband) -> str:
+        """What a band shows on the air now."""
+        return band.peripheral._device.random_address.to_string(False)
 
     def book(self) -> BondBook:
         return BondBook(self.gateway.folder)

@@ -27,7 +27,7 @@ from house import BANDS, MINUTES, House
 import gateway as package
 from firmware_sim.app import IN_MEMORY, Bands, Worn
 
-CHECK_S = 75.0
+CHECK_S = 120.0
 DRAIN_S = 150.0  # of twelve bands, software playing two cores
 PARTS = (link_checks, gateway_checks, bond_checks)
 

@@ -145,4 +145,4 @@ def _output(*command: str) -> str:
 if __name__ == "__main__":
     out = CACHE / "results"
     out.mkdir(parents=True, exist_ok=True)
-    sys.stdout.write(boot(" ".join(sys.argv[1:]), out, seconds=280))
+    sys.stdout.write(boot(" ".join(sys.argv[1:]), out, seconds=480))
