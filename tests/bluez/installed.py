@@ -54,6 +54,6 @@ def start(words: list[str], environment: dict[str, str]) -> subprocess.Popen[str
         extra_groups=["bluetooth"],
         umask=0o077,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
     )
