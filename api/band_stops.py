@@ -11,7 +11,7 @@ import logging
 import math
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from api import chain, last_words, records
 from api.ledger import Ledger
@@ -33,18 +33,27 @@ class BandStops:
         """Withdraw for who wears this band, unless they chose since; whether that changed a thing."""
         now = math.ceil(self._clock.now())
         pressed_at = min(stop.pressed_at, now)  # by a gateway whose clock is ahead
+        with self._ledger.engine.connect() as connection:  # most say nothing new: they must not queue with who writes
+            if _ended(connection, stop.band, pressed_at) is None:
+                return False
         with self._ledger.engine.begin() as connection:
             link = chain.next_link(connection)
-            pseudonym = connection.scalar(select(BANDS.c.pseudonym).where(BANDS.c.token == stop.band))
-            if pseudonym is None:
-                return False
-            try:
-                current = last_words.current(connection, pseudonym)
-            except (LookupError, msgspec.DecodeError):  # one spoilt event must not hold up others' stops
-                _LOG.error("a stop could not be taken in: run 'wijkpols consent verify'")
-                return False
-            if not records.message_of(current, 0).ended_by(pressed_at):
+            current = _ended(connection, stop.band, pressed_at)
+            if current is None:
                 return False
             at = max(now, current.at)
             last_words.write(connection, link, records.withdrawn(current, at=at, pressed_at=pressed_at))
         return True
+
+
+def _ended(connection: Connection, band: str, pressed_at: int) -> records.ConsentRecord | None:
+    """The choice of who wears this band, if it is ended by its button held until `pressed_at`."""
+    pseudonym = connection.scalar(select(BANDS.c.pseudonym).where(BANDS.c.token == band))
+    if pseudonym is None:
+        return None
+    try:
+        current = last_words.current(connection, pseudonym)
+    except (LookupError, msgspec.DecodeError):  # one spoilt event must not hold up others' stops
+        _LOG.error("a stop could not be taken in: run 'wijkpols consent verify'")
+        return None
+    return current if records.message_of(current, 0).ended_by(pressed_at) else None

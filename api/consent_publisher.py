@@ -13,6 +13,7 @@ import queue
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
@@ -192,6 +193,8 @@ class ConsentPublisher:
             self._take_status(bytes(message.payload))
             client.ack(message.mid, message.qos)
             return
+        if not message.qos:  # ours ask to be acknowledged; of others the broker would hold none back
+            return
         try:
             self._received.put_nowait(
                 _Received(message.topic, bytes(message.payload), message.mid, message.qos, self._connections)
@@ -215,17 +218,19 @@ class ConsentPublisher:
         while not self._stopping.is_set():
             self._wake.wait(_LOOK_SECONDS)
             self._wake.clear()
-            try:
-                self._take_in()
-                self._sweep()
-                if self._connected:
-                    self._publish_due()
-            except SQLAlchemyError as fault:
-                _LOG.error("the registry is not there (%s); trying on", type(fault).__name__)
-                self._stopping.wait(_LOOK_SECONDS)
-            except Exception as fault:  # noqa: BLE001 - without this thread no withdrawal would be heard any more
-                _LOG.error("publishing consent failed (%s); trying on", type(fault).__name__)
-                self._stopping.wait(_LOOK_SECONDS)
+            for step in (self._take_in, self._sweep, self._publish_due):
+                self._try(step)
+
+    def _try(self, step: Callable[[], None]) -> None:
+        """One that fails holds up none of the others: what comes in may be anything."""
+        try:
+            step()
+        except SQLAlchemyError as fault:
+            _LOG.error("the registry is not there (%s); trying on", type(fault).__name__)
+            self._stopping.wait(_LOOK_SECONDS)
+        except Exception as fault:  # noqa: BLE001 - without this thread no withdrawal would be heard any more
+            _LOG.error("publishing consent failed (%s); trying on", type(fault).__name__)
+            self._stopping.wait(_LOOK_SECONDS)
 
     def _sweep(self) -> None:
         if self._renewals is not None and time.monotonic() - self._swept >= _SWEEP_SECONDS:
@@ -233,7 +238,9 @@ class ConsentPublisher:
             self._swept = time.monotonic()
 
     def _take_in(self) -> None:
-        while not self._received.empty():
+        for _ in range(_UNACKED_MAX):  # whoever says ever more must not hold up what is to be published
+            if self._received.empty():
+                return
             received = self._received.queue[0]  # it leaves the queue after the ledger has it
             try:
                 if received.topic.startswith(_STOPS):
@@ -246,8 +253,11 @@ class ConsentPublisher:
             self._received.get_nowait()
             if received.connection == self._connections:
                 self._client.ack(received.mid, received.qos)
+        self._wake.set()
 
     def _publish_due(self) -> None:
+        if not self._connected:
+            return
         connection = self._connections
         if self._said_in != connection:
             if not self._publish_all():

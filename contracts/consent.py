@@ -54,9 +54,14 @@ class ConsentMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     keep: tuple[Category, ...] = ()  # these kinds
     erase_before: int = 0  # what is from this second (unix) on; 0: nothing
 
+    @property
+    def choice_at(self) -> int:
+        """Unix seconds of the choice itself, which a move is not."""
+        return self.chosen_at or self.valid_from
+
     def ended_by(self, pressed_at: float) -> bool:
         """Whether the band's button, held until `pressed_at` (unix seconds), ends this choice: it came after it."""
-        return self.state is ConsentState.GIVEN and (self.chosen_at or self.valid_from) <= pressed_at + STOP_CLOCK_S
+        return self.state is ConsentState.GIVEN and self.choice_at <= pressed_at + STOP_CLOCK_S
 
 
 class Cover(msgspec.Struct, frozen=True, kw_only=True):

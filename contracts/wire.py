@@ -24,6 +24,8 @@ STATUS_FILTER: Final = f"{ROOT}/gateways/+/status"
 #: Readings and reports in one message: 60 full ones stay below rumqttd's default payload limit of 20,480 bytes.
 ITEMS_MAX: Final = 60
 PAYLOAD_BYTES_MAX: Final = 20_000
+#: What is counted, and unix seconds, are less: the year 10000.
+NUMBER_MAX: Final = 253_402_300_800
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _TOKEN = re.compile(r"[a-z2-7]{26}")
@@ -199,14 +201,23 @@ def decode_status(payload: bytes) -> GatewayStatus:
 
 def decode_erasure(payload: bytes) -> Erasure:
     """Raises Malformed."""
-    return _decode(_ERASURE, payload)
+    erasure = _decode(_ERASURE, payload)
+    _in_range(erasure.revision, erasure.readings, erasure.reports, erasure.asked_at, erasure.erased_at)
+    return erasure
 
 
 def decode_stop(payload: bytes) -> Stop:
     """Raises Malformed."""
     stop = _decode(_STOP, payload)
     _checked(stop.band)
+    _in_range(stop.pressed_at)
     return stop
+
+
+def _in_range(*numbers: float) -> None:
+    """JSON knows no bounds, a registry's columns and a calendar do."""
+    if not all(0 <= number < NUMBER_MAX for number in numbers):
+        raise Malformed("range")
 
 
 def _decode(decoder: msgspec.json.Decoder[T], payload: bytes) -> T:

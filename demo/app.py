@@ -78,11 +78,12 @@ def _stay(performance: Performance) -> None:
     performance.release()
     with contextlib.suppress(KeyboardInterrupt), performance.guest() as guest:
         command = f"  {_program()} --settings {shlex.quote(str(guest.file))}"
+        leaflet = shlex.quote(str(guest.file.with_name("leaflet.pdf")))
         for line in (
             f"\nReady: {performance.address}  (Dutch; English under /en)",
             "A few bands go on live over Bluetooth. Ctrl-C ends it.",
             "\nTake part yourself, in a second terminal: get invited, then put on a band.",
-            f"{command} volunteers invite --serials {SERIAL} --district {guest.district} --pdf leaflet.pdf --show",
+            f"{command} volunteers invite --serials {SERIAL} --district {guest.district} --pdf {leaflet} --show",
             f"{command} bands",
         ):
             print(line, file=sys.stderr)  # noqa: T201

@@ -221,7 +221,8 @@ class RecordLog:
         self._held = bytearray(self._slots)
         self._newest = self._deleted = self._overwritten = 0
         self._ended = []
-        self._save()
+        for _ in range(2):  # both blocks: the one before this names the log, and the clocks, that are gone
+            self._save()
 
     def clock_set(self, *, shown: int, to: int) -> None:
         """The clock showed `shown` and was set to `to`: a new clock begins."""

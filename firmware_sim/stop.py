@@ -30,6 +30,7 @@ class Stop:
         self._since: float | None = now() if file is not None and file.exists() else None
         #: Whether a gateway was told.
         self.told = False
+        self._read = False  # by a gateway, since it was said last
 
     @property
     def said(self) -> bool:
@@ -40,7 +41,12 @@ class Stop:
         """The button was held. It is written before anything else happens."""
         if self._file is not None:
             self._file.touch(0o600)
-        self._since, self.told = self._now(), False
+        self._since, self.told, self._read = self._now(), False, False
+
+    def read(self) -> bytes:
+        """A gateway asks: the value of the characteristic Stop."""
+        self.told = self._read = True
+        return self.value()
 
     def value(self) -> bytes:
         """The value of the characteristic Stop."""
@@ -49,10 +55,13 @@ class Stop:
         return profile.stop(int(max(self._now() - self._since, 0) * (1 - CLOCK_PPM / 1e6)))
 
     def write(self, value: bytes) -> bool:
-        """A gateway writes 0: a choice came after it. Whether that ended a stop. Raises att.ATT_Error."""
+        """A gateway writes 0: a choice came after it. Whether that ended a stop. Raises att.ATT_Error.
+
+        A stop that was said after the gateway read is not the one that it means.
+        """
         if len(value) != 1:
             raise att.ATT_Error(att.ErrorCode.INVALID_ATTRIBUTE_LENGTH)
-        if value[0]:
+        if value[0] or (self.said and not self._read):
             raise att.ATT_Error(att.ErrorCode.VALUE_NOT_ALLOWED)
         ended, self._since = self.said, None
         if self._file is not None:

@@ -213,7 +213,7 @@ class Wristband:
                 set_at, self._set_at = self._set_at, None
                 if self._clock.ahead(tick - 1) != ahead:  # it was set, or has drifted by a second: begin anew
                     part_start = tick - 1 if set_at is None else max(before, min(set_at, tick - 1))
-                    if self._recorder is not None:
+                    if self._recorder is not None and set_at is None:  # else it was closed when the clock was set
                         self._recorder.close(part_start + ahead)
                     break
                 if alone:
@@ -266,7 +266,8 @@ class Wristband:
             self._notify(kind, value)
         self._measured(tick)
         while self._answers and await self.peripheral.indicate(Kind.SELF_REPORT, self._answers[0]):
-            self._answers.popleft()
+            if self._answers:  # the wearer may have said stop meanwhile
+                self._answers.popleft()
             self.frames_sent += 1
 
     def _measured(self, tick: int) -> None:
@@ -301,8 +302,7 @@ class Wristband:
         if kind is Kind.CURRENT_TIME:
             return profile.current_time(self._clock.shows(self._moment(self._speed)))
         if kind is Kind.STOP:
-            self._stop.told = True
-            return self._stop.value()
+            return self._stop.read()
         return self._temperature if kind is Kind.TEMPERATURE else profile.battery_level(self._battery.level)
 
     def _write_stop(self, value: bytes) -> None:
@@ -344,3 +344,5 @@ class Wristband:
         self._clock.set(moment, to)
         if shown < self._measures_from < _NEVER:  # that was said by the clock as it was
             self._measure_again()
+        elif self._clock.shows(self._set_at) < self._measures_from < _NEVER:  # it was put back behind that
+            self._measure_from(self._clock.shows(self._set_at))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -35,10 +36,19 @@ ATTEMPTS: Final = 2
 #: went by (bands change theirs) do not grow without end.
 SCAN_S_MAX: Final = 300.0
 SLOTS_MAX: Final = 64
+#: As bleak and BlueZ write them, in D-Bus paths too.
+_ADDRESS: Final = re.compile(r"(?:[0-9A-Fa-f]{2}[:_-]){5}[0-9A-Fa-f]{2}")
 _EXAMPLE: Final = "use bluez, bluez:hci1, bumble:tcp-client:127.0.0.1:PORT or bumble:unix-client:PATH"
 
 
-class LinkLost(Exception):
+class _Unaddressed(Exception):
+    """Its text goes to a log: a band's address in what the stack says of it is left out."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(_ADDRESS.sub("…", text))
+
+
+class LinkLost(_Unaddressed):
     """A band does not answer (any more); the text says why."""
 
 
@@ -46,7 +56,7 @@ class Refused(LinkLost):
     """A band answers that it does not do this, or not on this link."""
 
 
-class RadioLost(Exception):
+class RadioLost(_Unaddressed):
     """The adapter, or the process behind it, is gone; the text says why."""
 
 

@@ -330,4 +330,4 @@ class Publisher:
     def _tell_who_stopped(self) -> None:
         if self._news:
             self._news = False
-            self._sending.tell(self._client, self._stops())
+            self._sending.tell(self._stops())

@@ -23,6 +23,8 @@ NEARLY: Final = 0.75
 #: How often a band advertises: never more often, and, while it is not known, as seldom (Core, Vol 6, Part B, 4.4.2.2).
 ADVERTISING_S_MIN: Final = 0.02
 ADVERTISING_S_MAX: Final = 10.24
+#: A radio takes so long to begin to listen for one band; what is due sooner is missed.
+READY_S: Final = 0.1
 #: "Little charge" (percent) and "much in its memory" (share of a week).
 BATTERY_LOW: Final = 15
 FILLED_HIGH: Final = 0.5
@@ -112,8 +114,8 @@ class _Band:
         return (now_s - self.turn_s) * (URGENT if self.urgent else 1.0)
 
     def due_s(self, now_s: float, radio: str) -> float:
-        """When its next advertisement is due, s from now; an interval later for each that was not heard."""
-        missed, since_s = divmod(now_s - self.heard_s[radio], self.every_s)
+        """When it can be connected, s after the radio is ready; an interval later for each that was not heard."""
+        missed, since_s = divmod(now_s + READY_S - self.heard_s[radio], self.every_s)
         return (missed + 1) * self.every_s - since_s
 
     def try_again(self) -> None:

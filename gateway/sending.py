@@ -29,6 +29,8 @@ REFUSED_WAIT_S: Final = 30.0
 NO_MATCHING_SUBSCRIBERS: Final = 0x10
 NOBODY_WAIT_S: Final = 1.0
 EXPIRY_S: Final = RETENTION_DAYS * 86_400
+#: It is said again twice a minute, by each gateway; what waits for an API that is away must not fill the broker.
+STOP_EXPIRY_S: Final = 600
 _FAILURE_MIN: Final = 0x80
 
 
@@ -57,6 +59,7 @@ class Sending:
         self._rescan = False
         self._rows: dict[int, Row] = {}  # in flight, by packet id
         self._seqs: set[int] = set()  # of those
+        self._to_tell: deque[wire.Stop] = deque()  # as many as there are bands at most
         self._stops: set[int] = set()  # packet ids of stops in flight
         self._cursor = 0
         self._held_back = False
@@ -129,6 +132,7 @@ class Sending:
 
     def send(self, client: mqtt.Client) -> None:
         """Send what may go, as long as there is room."""
+        self._tell(client)
         if time.monotonic() < self._refused_until:
             return
         if self._rescan:
@@ -148,12 +152,18 @@ class Sending:
                         return
                 self._cursor = row.seq
 
-    def tell(self, client: mqtt.Client, stops: Iterable[wire.Stop]) -> None:
-        """Say which wearers stopped, as many as there is room for."""
-        for stop in stops:
-            if self._free <= 0:
-                return
-            self._stops.add(client.publish(self._stop_topic, wire.encode(stop), qos=1).mid)
+    def tell(self, stops: Iterable[wire.Stop]) -> None:
+        """These wearers stopped: it is said before any row goes. Who waits to be told of already comes first."""
+        waiting = {stop.band for stop in self._to_tell}
+        self._to_tell = deque(sorted(stops, key=lambda stop: stop.band not in waiting))
+
+    def _tell(self, client: mqtt.Client) -> None:
+        while self._to_tell and self._free > 0 and client.is_connected():
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+            properties.MessageExpiryInterval = STOP_EXPIRY_S
+            stop = self._to_tell.popleft()
+            sent = client.publish(self._stop_topic, wire.encode(stop), qos=1, properties=properties)
+            self._stops.add(sent.mid)
 
     @property
     def _free(self) -> int:

@@ -35,6 +35,7 @@ SILENT_S_MAX: Final = 60.0
 LIVE_S_MIN: Final = 300.0
 
 
+_STOP_UNREADABLE: Final = "whether its wearer said stop cannot be read"
 _REFUSED: Final = {NO_SERIAL: Ended.NO_SERIAL, NO_CONSENT: Ended.NO_CONSENT, NOT_PAIRED: Ended.NOT_PAIRED}
 
 
@@ -55,7 +56,7 @@ class Session:
         self._cover: Cover | None = None
         self._subscriptions = 0  # to something personal
         self._heard_s = 0.0
-        self._stopped = False
+        self._stopped = self._stop_garbled = False
 
     async def run(self) -> Ended:
         """Recognise the band; without consent nothing but the serial is read. Raises LinkLost."""
@@ -102,27 +103,33 @@ class Session:
             return
         await self._band.subscribe(profile.STOP, self._stop_came)
         try:
-            chose_anew = self._take_stop(codec.stop(await self._band.read(profile.STOP)))
+            age_s = codec.stop(await self._band.read(profile.STOP))
         except MalformedFrame as bad:
             self._uplink.note_frames({f"{bad.frame}:{bad.reason}": 1})
-            raise BandFaulty("whether its wearer said stop cannot be read") from None
-        if chose_anew:
-            await self._band.write(profile.STOP, codec.GO_ON)
+            raise BandFaulty(_STOP_UNREADABLE) from None
+        if age_s is not None:
+            self._take_stop(age_s)
+            if not self._stopped:  # nor told of one since it was read
+                await self._band.write(profile.STOP, codec.GO_ON)
 
     def _stop_came(self, data: bytes) -> None:
-        try:
-            self._take_stop(codec.stop(data))
-        except MalformedFrame as bad:
-            self._uplink.note_frames({f"{bad.frame}:{bad.reason}": 1})
-
-    def _take_stop(self, age_s: int | None) -> bool:
-        """Act on it, if it is one; whether it is one that the wearer's choice came after."""
-        if age_s is None:
-            return False
-        self._stopped = self._uplink.stop(self._token, age_s)
         if self._stopped:
+            return
+        try:
+            age_s = codec.stop(data)
+        except MalformedFrame as bad:  # it may have been a stop, so nothing more is read
+            self._uplink.note_frames({f"{bad.frame}:{bad.reason}": 1})
+            self._stop_garbled = True
             self._over.set()
-        return not self._stopped
+            return
+        if age_s is not None:
+            self._take_stop(age_s)
+
+    def _take_stop(self, age_s: int) -> None:
+        """Act on it, unless the wearer's choice came after it."""
+        if self._uplink.stop(self._token, age_s):
+            self._stopped = True
+            self._over.set()
 
     async def _note_battery(self) -> None:
         if self._band.has(profile.BATTERY):
@@ -162,6 +169,8 @@ class Session:
     def _why_ended(self) -> Ended:
         if self._stopped:
             return Ended.STOPPED
+        if self._stop_garbled:
+            raise BandFaulty(_STOP_UNREADABLE)
         if not self._over.is_set():
             return Ended.LOST
         return Ended.NO_CONSENT if self._uplink.cover(self._token) is None else Ended.CONSENT_CHANGED

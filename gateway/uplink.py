@@ -164,14 +164,17 @@ class Uplink:
     def stop(self, token: str, age_s: float) -> bool:
         """The wearer held the band's button, so long ago at least: from now on nothing of them is read or sent.
 
-        False: their choice came after it. Where our clock says that the choice is yet to come, our clock is wrong.
+        False: their choice came after it. Where our clock says that the choice is yet to come, one of the clocks is
+        wrong, and the stop is taken for as new as that choice: it holds here, and in the ledger.
         """
         with self._lock:
             message, now = self._mirror.message(token), self._clock.now()
             if message is None or message.state is not ConsentState.GIVEN:
                 return True
             pressed_at = math.ceil(now - age_s)
-            if not (message.ended_by(pressed_at) or message.valid_from > now + STOP_CLOCK_S):
+            if message.valid_from > now + STOP_CLOCK_S:
+                pressed_at = max(pressed_at, message.choice_at)
+            if not message.ended_by(pressed_at):
                 return False
             self._count(OUTBOX_WITHDRAWN, self._stops.add(token, message, pressed_at))
             self._publisher.forget(message.pseudonym)

@@ -115,7 +115,8 @@ def test_no_own_page_scrolls_sideways_and_targets_are_large_enough(
                 whole, seen = page.locator("html").evaluate("e => [e.scrollWidth, e.clientWidth]")
                 assert whole <= seen, path
                 small = page.locator("main button, main input:not([type=hidden]), main select").evaluate_all(
-                    "all => all.map(e => e.getBoundingClientRect()).filter(b => b.width < 24 || b.height < 24).length"
+                    "all => all.filter(e => e.checkVisibility()).map(e => e.getBoundingClientRect())"
+                    ".filter(b => b.width < 24 || b.height < 24).length"
                 )
                 assert small == 0, path  # WCAG 2.2, 2.5.8
 

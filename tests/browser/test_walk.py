@@ -181,7 +181,7 @@ def test_a_newcomer_is_invited_enrols_wears_withdraws_and_checks(
     assert site is not None
 
     invited = terminal.run(invite).splitlines()[1]
-    (link,) = PdfReader(tmp_path / "leaflet.pdf").pages[0]["/Annots"]  # type: ignore[misc]
+    (link,) = PdfReader(tmp_path / "var" / "demo" / "leaflet.pdf").pages[0]["/Annots"]  # type: ignore[misc]
     assert link.get_object()["/A"]["/URI"] == invited
     with reader(browser, site[1], java_script_enabled=True, width=390) as page:
         say_yes(page, invited)
@@ -189,7 +189,7 @@ def test_a_newcomer_is_invited_enrols_wears_withdraws_and_checks(
         started[1].ready()
         log_in_by_passkey(page, site[1])
         see_the_line_grow(page, site[1])
-        files = [tmp_path / name for name in ("given.json", "withdrawn.json", "wijkpols-bewijs.json")]
+        files = [tmp_path / "var" / name for name in ("given.json", "withdrawn.json", "wijkpols-bewijs.json")]
         take_receipt(page, site[1], files[0])
         started[1].type("10")
         page.goto(f"{site[1]}/mijn")

@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 from firmware_central import START, until, wearing, within
-from gateway_parts import Gateway, Mosquitto, Town, eventually, town_of, wearer
+from gateway_parts import DISTRICT, Gateway, Mosquitto, Town, eventually, town_of, wearer
 
 from contracts.broker_url import BrokerAddress
 from contracts.consent import STOP_CLOCK_S
 from contracts.reading import Reading
 from firmware_sim.app import IN_MEMORY, Bands, Worn
+from firmware_sim.profile import Kind
+from gateway.outbox import Outbox
+from gateway.uplink import Uplink
 
 _numbers = itertools.count(1)
 MINUTES = 5
@@ -171,6 +174,63 @@ def test_the_newest_word_counts(gateway, town, chosen_after_s, stops):
         town.give(token, person, valid_from=NOW - age + chosen_after_s)
         async with worn() as bands, gateway.on(f"bumble:{bands.radio}"):
             assert gateway.uplink.stop(token, age) is stops
+            assert (gateway.uplink.cover(token) is None) is stops
+            message = gateway.uplink._mirror.message(token)
+            told = gateway.uplink._who_stopped()
+            assert [message.ended_by(stop.pressed_at) for stop in told] == ([True] if stops else [])
+
+    within(run(), 30)
+
+
+def test_all_who_stopped_are_told_of_even_if_no_consent_answers(broker, tmp_path):
+    """An API that is away, and more of them than may be in flight."""
+    tokens = {wearer(number)[0] for number in range(1_000, 1_500)}
+    with Outbox(folder=tmp_path) as outbox:
+        for token in tokens:
+            outbox.stop(token, NOW, "a" * 26)
+    address = BrokerAddress(broker.host, broker.port)
+    name = f"stop-{next(_numbers)}"
+    with (
+        town_of(address, name) as town,
+        Uplink(broker=address, gateway=name, district=DISTRICT, outbox=tmp_path, quiet_s=0.1),
+    ):
+        eventually(lambda: {stop.band for stop in town.stops} == tokens)
+
+
+@pytest.mark.parametrize("records", [0, 2], ids=["at once", "later"])
+def test_a_band_that_measures_again_goes_on_when_its_clock_is_put_back(records):
+    async def run() -> None:
+        async with worn(speed=20.0, minutes=60) as bands:
+            (band,) = bands.wristbands
+            await band.hold_button(10)
+            band._read(Kind.STOP)
+            band._write_stop(b"\0")
+            await until(lambda: band.records_held >= records)
+            band._set_clock(band.now - 7_200)
+            held = band.records_held
+            await until(lambda: band.records_held > held + 2)
+
+    within(run(), 30)
+
+
+def test_a_stop_while_an_answer_is_on_its_way_does_not_break_the_band(gateway, town):
+    async def run() -> None:
+        town.give(*wearer(1))
+        async with worn(store=None, speed=60.0) as bands:
+            (band,) = bands.wristbands
+            indicate = band.peripheral.indicate
+
+            async def indicate_and_stop(kind: Kind, value: bytes) -> bool:
+                confirmed = await indicate(kind, value)
+                if kind is Kind.SELF_REPORT:
+                    await band.hold_button(10)
+                return confirmed
+
+            band.peripheral.indicate = indicate_and_stop
+            async with gateway.on(f"bumble:{bands.radio}"):
+                await until(lambda: town.stops)
+                then = band.now
+                await until(lambda: band.now > then + 30)
 
     within(run(), 30)
 

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
+
+import paho.mqtt.client as mqtt
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sqlalchemy import update
 
 from api.app import Registry
@@ -15,6 +21,7 @@ from api.tables import VOLUNTEERS
 from contracts import wire
 from contracts.consent import STOP_CLOCK_S, ConsentState, band_key, band_token
 from tests.api_support import BAND_KEY, CHOICES, ManualClock
+from tests.servers import Broker
 
 pytestmark = pytest.mark.usefixtures("database")
 BAND, OTHER = (band_token(band_key(BAND_KEY), serial) for serial in ("WP-000001", "WP-000002"))
@@ -146,3 +153,85 @@ def test_a_spoilt_event_does_not_hold_up_what_comes_after_it(
     with registry.engine.begin() as connection:  # the last word is an erasure: no choice
         connection.execute(update(VOLUNTEERS).where(VOLUNTEERS.c.pseudonym == person).values(last_event=4))
     assert not stops.heard(stop(clock))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(payload=st.binary(max_size=200) | st.from_type(object).map(repr).map(str.encode))
+def test_any_bytes_are_a_stop_or_malformed(payload: bytes) -> None:
+    with suppress(wire.Malformed):
+        wire.decode_stop(payload)
+
+
+@pytest.mark.parametrize("pressed_at", [-(10**30), -1, wire.NUMBER_MAX, 2**62, 2**64, 10**30, 1.5, "1", None])
+def test_a_moment_that_cannot_be_is_malformed_and_the_text_says_nothing_of_it(pressed_at: object) -> None:
+    payload = json.dumps({"band": BAND, "pressed_at": pressed_at}).encode()
+    with pytest.raises(wire.Malformed) as fault:
+        wire.decode_stop(payload)
+    assert str(fault.value) in ("range", "schema")
+
+
+@pytest.mark.parametrize(("pressed_at", "counts"), [(0, False), (wire.NUMBER_MAX - 1, True)])
+def test_a_moment_of_long_ago_or_far_ahead_is_taken_for_what_it_can_be(
+    registry: Registry, stops: BandStops, person: str, clock: ManualClock, pressed_at: int, counts: bool
+) -> None:
+    assert stops.heard(wire.Stop(band=BAND, pressed_at=pressed_at)) is counts
+    assert registry.ledger.current(person).pressed_at == (clock.time if counts else 0)
+
+
+@pytest.mark.parametrize("number", [-1, 2**63, 10**30])
+def test_an_erasure_by_numbers_that_no_registry_holds_is_malformed(number: int) -> None:
+    payload = json.dumps({"revision": number, "readings": 0, "reports": 0, "asked_at": 0, "erased_at": 0}).encode()
+    with pytest.raises(wire.Malformed):
+        wire.decode_erasure(payload)
+
+
+def test_a_gateway_that_says_stop_without_end_does_not_hold_up_what_is_published(
+    registry: Registry, clock: ManualClock
+) -> None:
+    publisher = registry.publisher("mqtt://127.0.0.1:1")
+    assert publisher is not None
+    word = mqtt.MQTTMessage(1, wire.stop_topic("gw").encode())
+    word.qos, word.payload = 1, wire.encode(wire.Stop(band=OTHER, pressed_at=int(clock.time)))
+
+    class Endless(BandStops):
+        said = 0
+
+        def heard(self, stop: wire.Stop) -> bool:
+            self.said += 1
+            publisher._on_message(publisher._client, None, word)
+            return super().heard(stop)
+
+    endless = publisher._stops = Endless(registry.ledger, clock=clock)
+    publisher._on_message(publisher._client, None, word)
+    publisher._take_in()
+    assert 0 < endless.said <= 200
+    assert publisher._wake.is_set()  # it goes on with them after a look at the outbox
+
+
+def test_what_asks_for_no_acknowledgement_takes_no_place_in_the_queue(registry: Registry) -> None:
+    publisher = registry.publisher("mqtt://127.0.0.1:1")
+    assert publisher is not None
+    for _ in range(1_000):
+        publisher._on_message(publisher._client, None, mqtt.MQTTMessage(0, wire.stop_topic("gw").encode()))
+    assert publisher._received.empty()
+
+
+def test_a_fault_in_what_comes_in_does_not_hold_up_what_is_published(
+    registry: Registry, person: str, broker: Broker, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    publisher = registry.publisher(broker.url)
+    assert publisher is not None
+
+    class Broken(BandStops):
+        def heard(self, stop: wire.Stop) -> bool:
+            raise OverflowError(stop.band)
+
+    publisher._stops = Broken(registry.ledger, clock=clock)
+    word = mqtt.MQTTMessage(1, wire.stop_topic("gw").encode())
+    word.qos, word.payload = 1, wire.encode(stop(clock))
+    with publisher:
+        publisher._on_message(publisher._client, None, word)
+        registry.ledger.withdraw(person, erase=False)
+        assert publisher.wait_until_sent(20)
+    assert "OverflowError" in caplog.text
+    assert BAND not in caplog.text

@@ -14,6 +14,7 @@ from firmware_sim import record
 from firmware_sim.physiology import Answer
 from firmware_sim.record import Stamp
 from firmware_sim.record_log import SLOT_BYTES, SLOTS, FileMedium, LogFault, MemoryMedium, RecordLog
+from tests.fieldkit.torn import Torn
 
 START = 1_762_502_880
 SLOT_AT = 1024
@@ -42,21 +43,6 @@ def held(log: RecordLog) -> dict[int, bytes]:
 def marks(records: dict[int, bytes]) -> dict[int, int]:
     assert all(record.seq_of(one) == seq for seq, one in records.items())
     return {seq: one[14] for seq, one in records.items()}
-
-
-class Torn(MemoryMedium):
-    """Loses power after so many bytes of what is written."""
-
-    left: int | None = None
-
-    def write(self, at: int, data: bytes) -> None:
-        if self.left is None:
-            super().write(at, data)
-            return
-        some = data[: self.left]
-        self.left -= len(some)
-        if some:
-            super().write(at, some)
 
 
 @pytest.mark.parametrize("before", [0, 3, 11], ids=["new", "filling", "overwriting"])

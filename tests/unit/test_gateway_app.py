@@ -11,7 +11,8 @@ import pytest
 from contracts import wire
 from contracts.ports import Fault, UsageFault
 from gateway import app
-from gateway.link import RadioAddress
+from gateway.drain import BandFaulty
+from gateway.link import LinkLost, RadioAddress, RadioLost, Refused
 from gateway.metrics import Metrics
 from gateway.settings import load
 from gateway.status import in_words
@@ -178,3 +179,9 @@ def test_an_order_for_what_is_no_band_is_refused(monkeypatch, tmp_path, serial):
     with pytest.raises(UsageFault, match="as it is printed on the band"):
         run("pair", "--band", serial, "--outbox", str(tmp_path))
     assert not (tmp_path / "orders").exists()
+
+
+@pytest.mark.parametrize("fault", [LinkLost, RadioLost, Refused, BandFaulty])
+def test_what_the_stack_says_of_a_band_goes_on_without_its_address(fault: type[Exception]):
+    said = "a band - ED:F8:6D:06:6A:CD: /org/bluez/hci0/dev_ED_F8_6D_06_6A_CD: br-connection-canceled"
+    assert str(fault(said)) == "a band - …: /org/bluez/hci0/dev_…: br-connection-canceled"

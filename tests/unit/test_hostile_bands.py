@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
+import struct
 import tracemalloc
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from contracts.broker_url import BrokerAddress
 from contracts.consent import ConsentMessage, ConsentState, Purpose, band_token
@@ -110,6 +113,30 @@ def uplink_of(folder: Path) -> Uplink:
     return uplink
 
 
+class SaysStop(Hostile):
+    """Was stopped long ago, before the choice; and says something of it while it is asked, a thousand times."""
+
+    def __init__(self, frame: bytes) -> None:
+        super().__init__(1, memory=False, frames=0)
+        self._frame = frame
+        self.written: list[bytes] = []
+
+    def has(self, uuid: str) -> bool:
+        return uuid in (profile.STOP, profile.HEART_RATE)
+
+    async def read(self, uuid: str) -> bytes:
+        for _ in range(1_000):
+            self._listeners[uuid](self._frame)
+        return profile_stop(age_s=0xFFFFFFFF)
+
+    async def write(self, _uuid: str, value: bytes) -> None:
+        self.written.append(value)
+
+
+def profile_stop(*, age_s: int) -> bytes:
+    return struct.pack("<BI", 1, age_s)
+
+
 def grown(work: Callable[[], None]) -> int:
     """How many bytes `work` leaves behind at most, while it runs and after."""
     work()  # what is made once and kept is there now
@@ -119,6 +146,43 @@ def grown(work: Callable[[], None]) -> int:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     return peak - before
+
+
+def session_of(band: Hostile, uplink: Uplink, desk: MinuteDesk) -> Session:
+    rotation = Rotation(slots={"hci0": 1})
+    rotation.heard("A", "hci0", 0)
+    rotation.next("hci0", 0)
+    return Session(
+        band=band,  # type: ignore[arg-type]
+        recognition=Recognised(),  # type: ignore[arg-type]
+        uplink=uplink,
+        desk=desk,
+        clock=SetClock(),
+        turn=Turn(rotation, "A"),
+    )
+
+
+def test_a_stop_that_is_said_while_an_older_one_is_read_is_heard_once_and_not_answered(tmp_path: Path):
+    uplink = uplink_of(tmp_path)
+    band = SaysStop(profile_stop(age_s=0))
+    desk = MinuteDesk(uplink=uplink, clock=SetClock())
+    before = uplink._outbox._db.total_changes
+    assert asyncio.run(session_of(band, uplink, desk).run()) is Ended.STOPPED
+    assert band.written == []
+    assert len(uplink._who_stopped()) == 1
+    assert uplink._outbox._db.total_changes == before + 1
+    uplink._outbox.close()
+
+
+def test_what_may_have_been_a_stop_and_cannot_be_read_ends_the_session(tmp_path: Path):
+    uplink = uplink_of(tmp_path)
+    band = SaysStop(b"\1\0")
+    desk = MinuteDesk(uplink=uplink, clock=SetClock())
+    with pytest.raises(BandFaulty):
+        asyncio.run(session_of(band, uplink, desk).run())
+    assert uplink._who_stopped() == []
+    assert len(uplink.status().frames_rejected) == 1
+    uplink._outbox.close()
 
 
 def test_a_memory_of_random_bytes_is_given_up_soon_and_keeps_no_memory(tmp_path: Path):
@@ -149,19 +213,8 @@ def test_live_frames_of_random_bytes_keep_no_memory_and_end_nothing(tmp_path: Pa
     seeds = iter(range(100))
 
     async def listen() -> None:
-        rotation = Rotation(slots={"hci0": 1})
-        rotation.heard("A", "hci0", 0)
-        rotation.next("hci0", 0)
         band = Hostile(next(seeds), memory=False, frames=3_000)
-        session = Session(
-            band=band,  # type: ignore[arg-type]
-            recognition=Recognised(),  # type: ignore[arg-type]
-            uplink=uplink,
-            desk=desk,
-            clock=SetClock(),
-            turn=Turn(rotation, "A"),
-        )
-        running = asyncio.create_task(session.run())
+        running = asyncio.create_task(session_of(band, uplink, desk).run())
         for _ in range(200):  # turns of the loop, in which it subscribes
             await asyncio.sleep(0)
         assert len(band._listeners) == 7

@@ -250,6 +250,14 @@ def test_of_those_that_waited_about_as_long_the_one_that_advertises_next_is_take
     assert rotation.next(A, 16.5) == "C"
 
 
+def test_an_advertisement_that_comes_before_the_radio_is_ready_is_not_waited_for():
+    rotation = rotation_of()
+    for at in (0, 1, 2):
+        rotation.heard("A", A, at)
+        rotation.heard("B", A, at + 0.5)
+    assert rotation.next(A, 2.95) == "B"  # A's next one, in 50 ms, is missed, and the one after comes in 1.05 s
+
+
 def test_a_band_that_was_just_heard_goes_before_one_that_was_due_and_not_heard():
     rotation = rotation_of()
     for at in (0, 10, 20):
