@@ -73,7 +73,10 @@ def test_mosquittos_folders_are_those_of_its_configuration():
         assert any(path.startswith(target) for target in targets), path
 
 
-@pytest.mark.parametrize(("name", "unit_name"), [("ingest", "ingest"), ("gateway", "gateway"), ("api", "remind")])
+@pytest.mark.parametrize(
+    ("name", "unit_name"),
+    [("ingest", "ingest"), ("gateway", "gateway"), ("api", "remind"), ("api", "api"), ("api", "analytics")],
+)
 def test_a_units_settings_are_ours_and_its_folder_is_the_one_it_may_write(name: str, unit_name: str):
     lines = (DEPLOY / "systemd" / f"{name}.env.example").read_text().splitlines()
     settings = dict(line.split("=", 1) for line in lines)
