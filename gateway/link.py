@@ -188,7 +188,7 @@ class Link:
             with self._making(sighting.device) if self._bluez is not None else contextlib.nullcontext():
                 client = await self._connect(sighting.device, closed, made)
             made()
-            if not _has_services(client):
+            if self._bluez is not None and not _has_services(client, sighting.device):
                 raise LinkLost("the band's services were not found")
             yield Peripheral(client, closed, self._bonds, sighting.device)
         finally:
@@ -347,12 +347,14 @@ async def _answer(work: Awaitable[T], timeout_s: float) -> T:
         raise LinkLost(str(fault)) from None
 
 
-def _has_services(client: BleakClient) -> bool:
-    """BlueZ gives up on them now and then, or the link is lost again by now."""
+def _has_services(client: BleakClient, device: BLEDevice) -> bool:
+    """Whether BlueZ found all that was advertised: now and then it tells of some services only, or of none."""
+    advertised = set(device.details["props"].get("UUIDs", ())) & set(ADVERTISED)
     try:
-        return bool(client.services.characteristics)
-    except BleakError:
+        found = {service.uuid for service in client.services}
+    except BleakError:  # the link is lost again
         return False
+    return bool(found) and advertised <= found
 
 
 async def _close(client: BleakClient) -> None:

@@ -55,7 +55,7 @@ _WAIT_S: Final[Mapping[Ended, tuple[float, float]]] = {
     Ended.LOST: (2.0, 2.0),
     Ended.MORE: (0.0, 0.0),
     Ended.TURN_OVER: (2.0, 2.0),
-    Ended.NO_SERIAL: (300.0, 300.0),
+    Ended.NO_SERIAL: (2.0, 300.0),  # BlueZ may have told of some of its services only
     Ended.NO_CONSENT: (60.0, 60.0),
     Ended.STOPPED: (60.0, 60.0),
     Ended.NOT_PAIRED: (300.0, 300.0),  # with its button held it comes under another address
@@ -65,7 +65,7 @@ _WAIT_S: Final[Mapping[Ended, tuple[float, float]]] = {
     Ended.FAILED: (2.0, 300.0),
     Ended.RADIO_LOST: (0.0, 0.0),
 }
-_FAILURES: Final = (Ended.FAULTY, Ended.FAILED)
+_FAILURES: Final = (Ended.FAULTY, Ended.FAILED, Ended.NO_SERIAL)
 #: After a lost link or a failure a band keeps its place, so often in a row; then it goes to the back.
 STRIKES_MAX: Final = 2
 _READ: Final = (Ended.DRAINED, Ended.MORE, Ended.TURN_OVER)

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import time
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import NamedTuple
 
-import installed
 from firmware_central import START, until
-from gateway_parts import KEY, town_of, wearer
+from gateway_parts import KEY, wearer
 from house import BANDS, EVERY_MINUTE, LATER, MINUTES, RADIO, House, identities, restart_bluetoothd
 from strap import strap_on
 
@@ -108,49 +104,3 @@ async def a_plain_strap(house: House) -> None:
     assert whole.hr is not None
     assert abs(whole.hr - 80) < 1
     assert await identities() == before
-
-
-async def the_program_as_installed(house: House) -> None:
-    environment = installed.settings(str(house.mosquitto.address))
-    name = environment["WIJKPOLS_GATEWAY_NAME"]
-    await asyncio.to_thread(installed.install, KEY)
-    began = int(time.time()) // 60 * 60 - 60 * MINUTES - 180
-    with town_of(house.mosquitto.address, name) as town:
-        town.give(*wearer(51))
-        gateway = installed.start(installed.service(), environment)
-        try:
-            pair = installed.start(
-                ["gateway", "pair", "--band", "WP-000051", "--band-key-file", str(installed.KEY_FILE)], environment
-            )
-            async with house.worn(51, start=began) as band:
-                await until(lambda: band.records_held == 0)
-                await until(lambda: len(town.readings) >= MINUTES)
-            said = await finished(pair)
-            assert said.code == 0, said
-            assert "WP-000051" in said.out
-            known = {"WIJKPOLS_BROKER_URL": environment["WIJKPOLS_BROKER_URL"]}
-            said = await finished(installed.start(["gateway", "status", "--name", name], known))
-            assert said.code == 0, said
-            assert f"{name} in {environment['WIJKPOLS_GATEWAY_DISTRICT']}: online" in said.out
-            gateway.terminate()
-            said = await finished(gateway)
-            assert said.code == 0, said
-            assert "bonded with a band; 1 in all" in said.err
-            await until(lambda: not town.statuses[-1].online)
-        finally:
-            gateway.kill()
-    assert len(town.readings) == len({one.minute for one in town.readings})
-    assert (installed.STATE / "bonds.json").stat().st_mode & 0o777 == 0o600
-
-
-class Said(NamedTuple):
-    """How a process ended, and its output."""
-
-    code: int
-    out: str
-    err: str
-
-
-async def finished(process: subprocess.Popen[str]) -> Said:
-    out, err = await asyncio.to_thread(process.communicate)
-    return Said(process.returncode, out, err)

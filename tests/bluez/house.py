@@ -41,6 +41,7 @@ class House:
     def __init__(self, bands: Bands, town: Town, gateway: Gateway, mosquitto: Mosquitto) -> None:
         self.bands, self.town, self.gateway, self.mosquitto = bands, town, gateway, mosquitto
         self._read: dict[int, Security] = {}
+        self._book = self.book()
 
     def band(self, number: int) -> Wristband:
         return self.bands.wristbands[number - 1]
@@ -60,7 +61,8 @@ class House:
 
     @asynccontextmanager
     async def link(self) -> AsyncIterator[Link]:
-        async with Link(radio=RadioAddress.parse(RADIO), book=self.book()) as link:
+        self._book = self.book()
+        async with Link(radio=RadioAddress.parse(RADIO), book=self._book) as link:
             yield link
 
     @asynccontextmanager
@@ -141,13 +143,13 @@ class House:
                 await self.bond(number, band)
 
     async def bond(self, number: int, band: Peripheral) -> None:
-        """Pair, and keep it as the gateway would."""
+        """Pair, and keep it as the gateway would: in the book of the link."""
         assert await band.secured() is None
         paired = await band.pair()
         assert paired.identity == self.identity(number)
         assert await band.secured() == paired.identity
         token = band_token(KEY, f"WP-{number:06d}")
-        self.book().add(Bond(identity=paired.identity, token=token, paired_at=START))
+        self._book.add(Bond(identity=paired.identity, token=token, paired_at=START))
 
     def minutes(self, number: int) -> list[int]:
         return sorted(one.minute for one in self.town.readings if one.pseudonym == wearer(number)[1])

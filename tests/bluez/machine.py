@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-#: Debian 12's newer kernel, which Raspberry Pi OS has too. Its older one, 6.1.192, does not survive a band that refuses
-#: its key: docs/adr/0007-security-of-the-link.md.
+#: Debian 12's newer kernel. Its older one, 6.1.192, does not survive a band that refuses its key:
+#: docs/adr/0007-security-of-the-link.md.
 META: Final = os.environ.get("KERNEL", "linux-image-6.12-amd64")
 CACHE: Final = ROOT / "build" / "bluez"
 PACKAGES: Final = ("qemu-system-x86", "bluez", "dbus", "busybox-static", "mosquitto")

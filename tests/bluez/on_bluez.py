@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from checks import NAMES
 from machine import CACHE, ROOT, MachineFault, boot
 
-MACHINE_S_MAX = 480.0
+MACHINE_S_MAX = 600.0  # on two cores that are shared
 
 
 class Outcome(NamedTuple):
