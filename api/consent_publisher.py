@@ -82,7 +82,8 @@ class ConsentPublisher:
         self._connections = 0  # counted by paho's thread
         self._said_in = 0  # the connection in which everything was published
         self._acks: queue.SimpleQueue[tuple[int, bool]] = queue.SimpleQueue()  # bounded by _BATCH
-        self._received: queue.Queue[_Received] = queue.Queue(maxsize=2 * _UNACKED_MAX)
+        self._erasures_in: queue.Queue[_Received] = queue.Queue(maxsize=2 * _UNACKED_MAX)
+        self._stops_in: queue.Queue[_Received] = queue.Queue(maxsize=2 * _UNACKED_MAX)
         self._gateways: dict[str, wire.GatewayStatus] = {}
         self._client = self._new_client(client_id)
         self._worker = threading.Thread(target=self._work, name="consent-publisher", daemon=True)
@@ -195,12 +196,15 @@ class ConsentPublisher:
             return
         if not message.qos:  # ours ask to be acknowledged; of others the broker would hold none back
             return
+        received = _Received(message.topic, bytes(message.payload), message.mid, message.qos, self._connections)
+        stop = message.topic.startswith(_STOPS)
         try:
-            self._received.put_nowait(
-                _Received(message.topic, bytes(message.payload), message.mid, message.qos, self._connections)
-            )
-        except queue.Full:  # not acknowledged: it comes again with the next connection
-            _LOG.error("the broker sends more messages at once than was agreed")
+            (self._stops_in if stop else self._erasures_in).put_nowait(received)
+        except queue.Full:
+            if stop:  # a gateway says it again; a flood of them must not keep erasures waiting, nor fill the log
+                client.ack(message.mid, message.qos)
+            else:  # not acknowledged: it comes again with the next connection
+                _LOG.error("the broker sends more messages at once than was agreed")
         self._wake.set()
 
     def _take_status(self, payload: bytes) -> None:
@@ -239,9 +243,10 @@ class ConsentPublisher:
 
     def _take_in(self) -> None:
         for _ in range(_UNACKED_MAX):  # whoever says ever more must not hold up what is to be published
-            if self._received.empty():
+            waiting = self._stops_in if self._erasures_in.empty() else self._erasures_in
+            if waiting.empty():
                 return
-            received = self._received.queue[0]  # it leaves the queue after the ledger has it
+            received = waiting.queue[0]  # it leaves the queue after the ledger has it
             try:
                 if received.topic.startswith(_STOPS):
                     self._stops.heard(wire.decode_stop(received.payload))
@@ -250,7 +255,7 @@ class ConsentPublisher:
                     self._ledger.record_erasure(pseudonym, wire.decode_erasure(received.payload))
             except wire.Malformed as fault:
                 _LOG.warning("an erasure or a stop was not understood: %s", fault)
-            self._received.get_nowait()
+            waiting.get_nowait()
             if received.connection == self._connections:
                 self._client.ack(received.mid, received.qos)
         self._wake.set()

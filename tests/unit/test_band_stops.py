@@ -198,13 +198,14 @@ def test_a_gateway_that_says_stop_without_end_does_not_hold_up_what_is_published
 
         def heard(self, stop: wire.Stop) -> bool:
             self.said += 1
+            assert self.said <= 200, "it goes on as long as more is said"
             publisher._on_message(publisher._client, None, word)
             return super().heard(stop)
 
     endless = publisher._stops = Endless(registry.ledger, clock=clock)
     publisher._on_message(publisher._client, None, word)
     publisher._take_in()
-    assert 0 < endless.said <= 200
+    assert endless.said
     assert publisher._wake.is_set()  # it goes on with them after a look at the outbox
 
 
@@ -213,7 +214,22 @@ def test_what_asks_for_no_acknowledgement_takes_no_place_in_the_queue(registry: 
     assert publisher is not None
     for _ in range(1_000):
         publisher._on_message(publisher._client, None, mqtt.MQTTMessage(0, wire.stop_topic("gw").encode()))
-    assert publisher._received.empty()
+    assert publisher._stops_in.empty()
+
+
+def test_a_flood_of_stops_leaves_room_for_an_erasure(registry: Registry, caplog: pytest.LogCaptureFixture) -> None:
+    publisher = registry.publisher("mqtt://127.0.0.1:1")
+    assert publisher is not None
+    for number in range(2_000):
+        word = mqtt.MQTTMessage(number, wire.stop_topic("gw").encode())
+        word.qos = 1
+        publisher._on_message(publisher._client, None, word)
+    erased = mqtt.MQTTMessage(2_000, wire.erasure_topic("a" * 26).encode())
+    erased.qos = 1
+    publisher._on_message(publisher._client, None, erased)
+    assert publisher._erasures_in.qsize() == 1
+    assert publisher._stops_in.qsize() <= 200
+    assert not caplog.records
 
 
 def test_a_fault_in_what_comes_in_does_not_hold_up_what_is_published(

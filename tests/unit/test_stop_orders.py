@@ -174,6 +174,9 @@ class Orders(RuleBasedStateMachine):
         self.pressed_at = self.pressed_by = 0.0
         self.retained: list[ConsentMessage | None] = [None]
         self.on_the_way: list[bytes] = []
+        self.publish()
+        for which in range(2):
+            self.hear(which)
 
     def teardown(self) -> None:
         if not hasattr(self, "gateways"):
@@ -233,6 +236,14 @@ class Orders(RuleBasedStateMachine):
         band = Linked(self.stop, after_read=press[held == "after read"], before_write=press[held == "before write"])
         if gateway.link(self.token, band) is Ended.STOPPED:
             gateway.told_of = self.presses
+
+    @rule(which=st.integers(0, 1), held=st.sampled_from(["not", "after read", "before write"]))
+    def say_yes_and_come_near(self, which: int, held: str) -> None:
+        self.wait(3_600.0)
+        self.choose()
+        self.publish()
+        self.hear(which)
+        self.link(which, held)
 
     @rule(which=st.integers(0, 1))
     def kill(self, which: int) -> None:
