@@ -10,7 +10,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 README_LINES_MAX = 120
 FILE_BYTES_MAX = 1_000_000
-LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
+HEADING = re.compile(r"^#{1,6} +(.+?)\s*$", re.MULTILINE)
 # Words put together here, so that this file does not find itself.
 FOREIGN = re.compile("|".join(("/" + "work/", "/" + "root/", "files." + "pythonhosted", "registry." + "npmjs")))
 
@@ -35,14 +36,26 @@ def main() -> int:
 
 
 def links(tracked: list[Path]) -> list[str]:
-    """Relative links of Markdown files that lead nowhere."""
+    """Relative links of Markdown files that lead nowhere: to no file, or to no heading in it."""
     return [
-        f"{page}: the link {target} leads nowhere"
+        f"{page}: the link {target}{f'#{anchor}' if anchor else ''} leads nowhere"
         for page in tracked
         if page.suffix == ".md" and (ROOT / page).exists()
-        for target in LINK.findall((ROOT / page).read_text())
-        if "://" not in target and not target.startswith("mailto:") and not (ROOT / page.parent / target).exists()
+        for target, anchor in LINK.findall((ROOT / page).read_text())
+        if "://" not in target and not target.startswith("mailto:")
+        if not _leads(ROOT / page.parent / target if target else ROOT / page, anchor)
     ]
+
+
+def _leads(file: Path, anchor: str) -> bool:
+    if not anchor or file.suffix != ".md":
+        return file.exists()
+    return file.exists() and anchor in {_slug(heading) for heading in HEADING.findall(file.read_text())}
+
+
+def _slug(heading: str) -> str:
+    """The anchor that a forge makes of a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 def sizes(tracked: list[Path]) -> list[str]:
