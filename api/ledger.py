@@ -155,8 +155,13 @@ class Ledger:
                 also(connection, pseudonym)
         return Enrolment(bearer, record)
 
-    def change(self, pseudonym: str, choices: Purposes, *, erase: bool = False) -> ConsentRecord:
+    def change(
+        self, pseudonym: str, choices: Purposes, *, language: Language | None = None, erase: bool = False
+    ) -> ConsentRecord:
         """A new choice, for the coming six months; with `erase`, what is stored and not said yes to is erased.
+
+        `language` is that of the notice that was read, None: the one of the choice before. A choice that only leaves
+        out covers what the one before it covered: the band may still hold it, and both said yes.
 
         Raises LedgerRefusal while an erasure is under way: the new message would take the place of the one that asks
         for it.
@@ -167,15 +172,16 @@ class Ledger:
             if erasures.under_way(connection, pseudonym):
                 raise LedgerRefusal(Refusal.ERASURE_OPEN)
             at = max(self._now(), current.at)
-            record = self._record(
-                pseudonym, choices, at=at, district=current.district, language=current.notice.language
-            )
+            language = language or current.notice.language
+            record = self._record(pseudonym, choices, at=at, district=current.district, language=language)
             if record.event is Event.REFUSED and current.stands:
                 record = msgspec.structs.replace(record, event=Event.WITHDRAWN)
             elif record.stands and current.event in (Event.INVALIDATED, Event.EXPIRED):
                 record = msgspec.structs.replace(record, event=Event.RENEWED)
             if erase:
                 record = records.with_erasure(record)
+            elif current.notice.version in self._notices.holding:
+                record = records.going_on(current, record)
             last_words.write(connection, link, record)
             erasures.ask(connection, link, record)
         return record

@@ -178,7 +178,9 @@ class Receipts:
         asked = {"askedAt": _time(row.asked_at)}
         if row.erased_at is None:
             return asked
-        return {**asked, "erasedAt": _time(row.erased_at), "readings": row.readings, "reports": row.reports}
+        # What was asked is dated at the next whole second: it is not done before.
+        done_at = max(row.erased_at, row.asked_at)
+        return {**asked, "erasedAt": _time(done_at), "readings": row.readings, "reports": row.reports}
 
 
 @cache

@@ -88,7 +88,7 @@ class ConsentRecord(
     recipients: tuple[str, ...] = ()
     storage_location: str = ""  # ISO 3166 code of the country where it is kept
     rights: dict[str, str] = {}  # article of the GDPR -> where the right is exercised
-    chosen_at: int = 0  # unix seconds of the choice itself, when only district or band are newer; 0: `valid_from`
+    chosen_at: int = 0  # unix seconds of the choice itself, when that is not when the cover begins; 0: `valid_from`
     pressed_at: int = 0  # unix seconds at which the band's button was held, where that was the withdrawal
 
     @property
@@ -178,6 +178,14 @@ def with_erasure(record: ConsentRecord) -> ConsentRecord:
     if len(keep) == len(Category):
         return record
     return msgspec.structs.replace(record, erase=True, keep=keep, erase_before=record.valid_from if keep else 0)
+
+
+def going_on(before: ConsentRecord, record: ConsentRecord) -> ConsentRecord:
+    """The same choice; where it says yes to nothing that `before` did not, what is from before it stays covered."""
+    narrower = all(set(kinds) <= set(before.purposes.get(purpose, ())) for purpose, kinds in record.purposes.items())
+    if not (before.stands and record.stands and narrower and record.at < before.valid_until):
+        return record
+    return msgspec.structs.replace(record, valid_from=before.valid_from, chosen_at=record.at)
 
 
 def message_of(record: ConsentRecord, revision: int) -> ConsentMessage:

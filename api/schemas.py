@@ -328,6 +328,7 @@ class ChoicesIn(Schema):
     """A new choice, in the place of the one before. With `erase`, what is stored and not said yes to is erased."""
 
     choices: Choices
+    language: Language | None = Field(None, description="Language of the notice that was read, if it is another one.")
     erase: bool = Field(False, description="Whether to erase what is stored of what gets no yes now.")
 
 

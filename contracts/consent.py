@@ -49,7 +49,7 @@ class ConsentMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     valid_from: int = 0  # unix seconds; nothing from before this choice is covered (a band may remember more)
     valid_until: int = 0  # unix seconds; consent ends after six months
     issued_at: int = 0  # unix seconds
-    chosen_at: int = 0  # unix seconds of the choice itself, when a move came after it; 0: `valid_from`
+    chosen_at: int = 0  # unix seconds of the choice itself, when that is not when the cover begins; 0: `valid_from`
     erase: bool = False  # erase what is stored, but for:
     keep: tuple[Category, ...] = ()  # these kinds
     erase_before: int = 0  # what is from this second (unix) on; 0: nothing

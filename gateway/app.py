@@ -21,6 +21,7 @@ from contracts.ports import Fault, SystemClock, UsageFault
 from gateway.bonds import ORDER_S, BondBook, Order
 from gateway.link import RadioAddress, RadioLost
 from gateway.metrics import Metrics
+from gateway.outbox_file import NAME as OUTBOX_FILE
 from gateway.reader import Reader
 from gateway.recognition import OWN_SERIAL
 from gateway.settings import GatewaySettings, load
@@ -161,6 +162,11 @@ def _order(order: Order, args: argparse.Namespace) -> int:
     settings.needs("band_key")
     if not OWN_SERIAL.fullmatch(args.band):
         raise UsageFault(f"{args.band!r} is no band's serial: write it as it is printed on the band, WP-000001")
+    if not (settings.gateway_outbox / OUTBOX_FILE).exists():
+        raise UsageFault(
+            f"no gateway has its outbox in {settings.gateway_outbox}: name its folder by --outbox, or its settings,"
+            " as in 'wijkpols --settings /etc/wijkpols/gateway.env gateway pair …'"
+        )
     BondBook(settings.gateway_outbox).leave(order, band_token(settings.key, args.band))
     sys.stdout.write(_TO_DO[order].format(band=args.band, folder=settings.gateway_outbox))
     return 0

@@ -172,7 +172,7 @@ class Uplink:
             if message is None or message.state is not ConsentState.GIVEN:
                 return True
             pressed_at = math.ceil(now - age_s)
-            if message.valid_from > now + STOP_CLOCK_S:
+            if max(message.valid_from, message.choice_at) > now + STOP_CLOCK_S:
                 pressed_at = max(pressed_at, message.choice_at)
             if not message.ended_by(pressed_at):
                 return False

@@ -59,8 +59,8 @@ class Map:
 
 
 def shade_of(value: float) -> int:
-    """The shade of a figure of 0 to 100: 0 (below 30) to 6 (80 and above)."""
-    return sum(value >= bound for bound in SHADES)
+    """The shade of a figure of 0 to 100, as it is written in whole points: 0 (below 30) to 6 (80 and above)."""
+    return sum(round(value) >= bound for bound in SHADES)
 
 
 @lru_cache(maxsize=4)

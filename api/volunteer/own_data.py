@@ -117,7 +117,7 @@ def erasure_out(state: ErasureState) -> OwnErasure:
     """An erasure as it goes out."""
     return OwnErasure(
         asked_at=time_of(state.asked_at),
-        erased_at=None if state.erased_at is None else time_of(state.erased_at),
+        erased_at=None if state.erased_at is None else time_of(max(state.erased_at, state.asked_at)),
         readings=state.readings,
         reports=state.reports,
         everything=state.everything,

@@ -73,7 +73,12 @@ def show_choices(visit: Visit) -> Response:
 def change(visit: Visit) -> Response:
     """New choices, in the place of those before."""
     try:
-        visit.parts.ledger.change(visit.pseudonym, choices_in(visit.fields), erase=visit.fields.get("erase") == "yes")
+        visit.parts.ledger.change(
+            visit.pseudonym,
+            choices_in(visit.fields),
+            language=visit.language,
+            erase=visit.fields.get("erase") == "yes",
+        )
     except LedgerRefusal as refusal:
         return _choices(visit, [refusal.reason.value], status=409)
     visit.parts.consent_changed()

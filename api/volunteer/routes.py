@@ -97,7 +97,7 @@ def get_consents(parts: PartsOf, pseudonym: VolunteerOf) -> RawResponse:
 def put_consents(parts: PartsOf, pseudonym: VolunteerOf, body: ChoicesIn) -> RawResponse:
     """A new choice in the place of the one before, for six months. Nothing chosen is a withdrawal."""
     try:
-        parts.ledger.change(pseudonym, _purposes(body.choices), erase=body.erase)
+        parts.ledger.change(pseudonym, _purposes(body.choices), language=body.language, erase=body.erase)
     except LedgerRefusal as refusal:
         raise _problem(refusal) from None
     parts.consent_changed()

@@ -261,7 +261,7 @@ def see_the_line_grow(page: Page, site: str) -> None:
 def erase(page: Page, site: str) -> re.Match[str]:
     page.goto(f"{site}/mijn")
     with page.expect_navigation():
-        page.get_by_role("button", name="Stop en wis alles").click()
+        page.get_by_role("button", name="Wis alles").click()
     wanted = r"gewist op .*: (\d+) minu(?:ut|ten) .* duurde (\d+) seconden?"
     within(60, lambda: says(page, wanted))
     found = says(page, wanted)

@@ -244,3 +244,15 @@ def test_a_move_after_the_stop_is_no_choice(gateway, town):
         eventually(lambda: town.stops)
 
     within(run(), 30)
+
+
+def test_a_narrower_choice_that_is_yet_to_come_says_too_that_a_clock_is_wrong(gateway, town):
+    async def run() -> None:
+        token, person = wearer(1)
+        town.give(token, person, valid_from=NOW - 10_000, chosen_at=NOW + 3_600)
+        async with worn() as bands, gateway.on(f"bumble:{bands.radio}"):
+            assert gateway.uplink.stop(token, 0)
+        eventually(lambda: town.stops)
+        assert town.stops[0].pressed_at >= NOW + 3_600
+
+    within(run(), 30)

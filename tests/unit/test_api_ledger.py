@@ -208,6 +208,7 @@ def test_a_record_carries_the_notice_that_was_read(registry: Registry) -> None:
     assert record.notice.sha256 == registry.notices.of("en").sha256
     assert record.notice.uri.endswith("/en/toestemming")
     assert registry.ledger.change(record.principal_id, CHOICES).notice.language == "en"
+    assert registry.ledger.change(record.principal_id, CHOICES, language="nl").notice.language == "nl"
 
 
 def filled(registry: Registry) -> None:

@@ -135,7 +135,7 @@ def test_shades_differ_by_lightness_alone_in_one_direction(theme: str) -> None:
 
 
 def test_shades_have_fixed_bounds() -> None:
-    assert [shade_of(v) for v in (0, 29.9, 30, 55, 79.9, 80, 100)] == [0, 0, 1, 3, 5, 6, 6]
+    assert [shade_of(v) for v in (0, 29.4, 29.9, 55, 79.4, 79.9, 100)] == [0, 0, 1, 3, 5, 6, 6]
     assert len(SHADES) == 6
 
 

@@ -12,7 +12,7 @@ from api.receipt_check import check
 from api.receipts import Receipts
 from api.records import Event
 from api.renewals import Renewals
-from api.tables import ADDRESSES
+from api.tables import ADDRESSES, ERASURES
 from contracts.consent import ConsentMessage, ConsentState, Purpose, band_key, band_token
 from contracts.reading import Category
 from contracts.wire import Erasure, Stop
@@ -143,3 +143,40 @@ def test_a_move_after_it_asks_for_nothing_more(registry: Registry, clock: Manual
     told(registry, clock, person)
     moves.to_district(person, "WK034404")
     assert asks(said(registry)) == (False, (), 0)
+
+
+def test_what_is_left_of_a_choice_goes_on_as_if_it_had_always_been_so(
+    registry: Registry, clock: ManualClock, person: str
+):
+    """A band may still hold minutes of before: both choices said yes to them."""
+    begun = said(registry).valid_from
+    clock.time += 600
+    registry.ledger.change(person, LESS)
+    message = said(registry)
+    assert (message.valid_from, message.choice_at) == (begun, clock.time)
+    assert not message.ended_by(clock.time - 60)  # a press before this choice
+    clock.time += 600
+    registry.ledger.change(person, ALL)
+    assert said(registry).valid_from == clock.time  # a kind is new: nothing of it from before
+
+
+def test_a_part_that_is_erased_goes_on_from_the_choice(registry: Registry, clock: ManualClock, person: str):
+    clock.time += 600
+    registry.ledger.change(person, LESS, erase=True)
+    assert said(registry).valid_from == clock.time
+
+
+def test_nothing_goes_on_of_a_choice_that_ended(registry: Registry, clock: ManualClock, person: str):
+    clock.time += 400 * 86_400  # nobody has said yet that it ended
+    registry.ledger.change(person, LESS)
+    assert said(registry).valid_from == clock.time
+
+
+def test_no_receipt_says_erased_before_asked(registry: Registry, clock: ManualClock, person: str):
+    clock.time += 0.4
+    registry.ledger.change(person, LESS, erase=True)
+    told(registry, clock, person)
+    with registry.engine.begin() as connection:  # done in the very second
+        connection.execute(ERASURES.update().values(erased_at=clock.time - 1.9))
+    receipt = Receipts(registry.engine, clock=clock).last(person)
+    assert receipt["erasure"]["erasedAt"] >= receipt["erasure"]["askedAt"]

@@ -163,8 +163,16 @@ def test_metrics_are_served_on_request_on_this_machine_alone_and_name_nobody():
     assert load().gateway_metrics_port == 0
 
 
+def test_an_order_where_no_gateway_is_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setenv("WIJKPOLS_BAND_KEY", KEY)
+    with pytest.raises(UsageFault, match=r"no gateway has its outbox in .*: name its folder by --outbox"):
+        run("pair", "--band", "WP-000001", "--outbox", str(tmp_path / "elsewhere"))
+    assert not (tmp_path / "elsewhere").exists()
+
+
 def test_an_order_says_what_to_do_and_is_left_for_the_gateway(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("WIJKPOLS_BAND_KEY", KEY)
+    (tmp_path / "outbox.sqlite").touch()
     assert run("pair", "--band", "WP-000001", "--outbox", str(tmp_path)) == 0
     said = capsys.readouterr().out
     assert "lets WP-000001 bond, for 10 minutes" in said

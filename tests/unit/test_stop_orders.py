@@ -245,9 +245,11 @@ class Orders(RuleBasedStateMachine):
         self.hear(which)
         self.link(which, held)
 
-    @rule(which=st.integers(0, 1))
-    def kill(self, which: int) -> None:
+    @rule(which=st.integers(0, 1), back=st.sampled_from([0, 0, 1]))
+    def kill(self, which: int, back: int) -> None:
+        """It starts again, and reads the retained consent first of all."""
         self.gateways[which].kill()
+        self.hear(which, back)
 
     @rule(which=st.integers(0, 1))
     def tell(self, which: int) -> None:
