@@ -91,7 +91,7 @@ def _page(canvas: Any, invitation: Invitation, sender: Sender) -> None:
     ]
     left = _MARGIN + _QR_SIZE + 4 * mm
     Frame(left, 26 * mm, _WIDTH - left - _MARGIN, _QR_SIZE - 3 * mm, 0, 0, 0, 0).addFromList(beside, canvas)
-    foot: list[Any] = [Paragraph("Uw herstelwoorden. U krijgt ze als u meedoet. Schrijf ze hier op:", SMALL)]
+    foot: list[Any] = [Paragraph("Uw herstelcode. U krijgt hem als u meedoet. Schrijf hem hier op:", SMALL)]
     Frame(_MARGIN, 19 * mm, _WIDTH - 2 * _MARGIN, 6 * mm, 0, 0, 0, 0).addFromList(foot, canvas)
     _draw_boxes(canvas, _MARGIN, 12 * mm)
     canvas.setFont("Helvetica", SMALL.fontSize)
@@ -99,7 +99,7 @@ def _page(canvas: Any, invitation: Invitation, sender: Sender) -> None:
 
 
 def _draw_boxes(canvas: Any, x: float, y: float) -> None:
-    """Five groups of four boxes, as recovery words are written."""
+    """Five groups of four boxes, as a recovery code is written."""
     side, gap = 5 * mm, 3 * mm
     for group in range(5):
         for letter in range(4):

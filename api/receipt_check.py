@@ -82,7 +82,9 @@ def _record(receipt: Receipt, true: Receipt) -> Iterator[Statement]:
 
 def _state(entry: Entry, last: int | None, newest: int | None, receipts: Receipts) -> Statement:
     if last == entry.place:
-        return Statement(True, f"state: this is the last word of this volunteer, at event {newest} of the ledger")
+        return Statement(
+            True, f"state: this is the last word of this volunteer (the ledger now ends at event {newest})"
+        )
     follower = None if last is None else receipts.at(last)
     if follower is None:
         return Statement(False, "state: this volunteer is not in the registry")

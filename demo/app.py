@@ -54,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json and not args.once:
         raise UsageFault("--json goes with --once: the summary is printed when the run ends")
     began = time.monotonic()
+    os.umask(0o077)  # what is kept may be about whoever takes part: for the eyes of this user alone
     # SIGTERM ends it as Ctrl-C does: through every `with` block, children and all.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with _folder(args.data) as folder, Performance(_options(args, folder)) as performance:

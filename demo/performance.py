@@ -298,9 +298,9 @@ class Performance:
 
 
 _NOTE: Final = (
-    "Dit is een demonstratie. De dragers zijn verzonnen of opgenomen, geen inwoners. De dagen tot vandaag zijn "
+    "De dragers zijn verzonnen of opgenomen, geen inwoners. De dagen tot vandaag zijn "
     "versneld afgespeeld. Daarbij is alleen Bluetooth weggelaten: toestemming, verzending, opslag en ruis zijn echt.",
-    "This is a demonstration. The wearers are invented or recorded, not residents. The days up to today were played "
+    "The wearers are invented or recorded, not residents. The days up to today were played "
     "at speed. Only Bluetooth was left out of that: consent, transport, storage and noise are real.",
 )
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import string
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from api.notices import Language
@@ -21,6 +23,20 @@ def texts(language: Language) -> dict[str, str]:
     return found
 
 
+class _Counting(string.Formatter):
+    """Fills in places; `{days:dag|dagen}` says the first for one, and the second for any other number."""
+
+    def format_field(self, value: object, format_spec: str) -> str:
+        """A value, or the word that goes with it."""
+        one, bar, more = format_spec.partition("|")
+        if not bar:
+            return str(super().format_field(value, format_spec))
+        return one if str(value) == "1" else more
+
+
+_COUNTING: Final = _Counting()
+
+
 class Words:
     """What a page says, in one language."""
 
@@ -29,9 +45,9 @@ class Words:
         self._texts = texts(language)
 
     def __call__(self, key: str, **places: object) -> str:
-        """A text out of the catalogue. Raises KeyError for one that is not there."""
+        """A text out of the catalogue, its places filled in. Raises KeyError for one that is not there."""
         text = self._texts[key]
-        return text.format(**places) if places else text
+        return _COUNTING.format(text, **places) if places else text
 
     def known(self, key: str, otherwise: str) -> str:
         """A text out of the catalogue, or what is said otherwise."""

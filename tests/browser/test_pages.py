@@ -254,6 +254,9 @@ def test_a_district_shows_why_and_at_what_hour_and_what_it_withholds(browser: Br
         page.goto(f"{site}/wijken/WK034401")
         assert "Te weinig mensen deden mee" in page.locator("#uren").inner_text()
         assert page.locator("#uren li").count() == 0
+        page.goto(f"{site}/wijken/WK034408")
+        assert "Deze week tonen we geen enkele reden" in page.locator("#redenen").inner_text()
+        assert page.locator("#redenen li").count() == 0
         page.goto(f"{site}/wijken/WK034402")  # weekly: reasons, and no hours
         assert page.locator("#redenen").count() == 1
         assert page.locator("#uren").count() == 0

@@ -103,6 +103,14 @@ def test_a_second_start_goes_on_with_its_data(tmp_path: Path):
     assert (second["releases"], second["suppressed"]) == (first["releases"], first["suppressed"])
 
 
+def test_what_is_kept_is_for_the_eyes_of_its_user_alone(tmp_path: Path):
+    data = tmp_path / "data"
+    summary_of(demo("--volunteers", "3", "--data", str(data)))
+    kept = [data, *data.rglob("*")]
+    assert {"readings.duckdb", "registry.sqlite"} <= {path.name for path in kept}
+    assert [path.name for path in kept if path.stat().st_mode & 0o077] == []
+
+
 @pytest.mark.parametrize(
     ("words", "environment", "code", "told"),
     [

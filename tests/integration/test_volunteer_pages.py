@@ -77,7 +77,11 @@ def test_somebody_enrols_and_gets_a_receipt_as_page_and_as_json(town: Town, url:
     receipt = person.http.get("/mijn/bewijs.json").json()
     assert receipt["record"]["recordId"] == record.record_id
     assert receipt["record"]["notice"]["sha256"] == town.registry.notices.of("nl").sha256
-    assert receipt["ledger"]["hash"] in page.text
+    for name, told in (
+        ("Vingerafdruk van deze keuze", receipt["ledger"]["hash"]),
+        ("Vingerafdruk van de tekst (SHA-256)", record.notice.sha256),
+    ):
+        assert f'<dt>{name}</dt><dd class="code">{told}</dd>' in page.text
     paper = PdfReader(io.BytesIO(person.http.get("/mijn/bewijs.pdf").content)).pages
     assert len(paper) == 1
     printed = paper[0].extract_text()

@@ -69,6 +69,14 @@ def test_every_name_that_data_can_carry_has_words() -> None:
     assert needed - known == set()
 
 
+@pytest.mark.parametrize(("count", "dutch", "english"), [(0, "0 minuten", "0 minutes"), (1, "1 minuut", "1 minute")])
+def test_one_is_told_in_the_singular(count: int, dutch: str, english: str) -> None:
+    told = [Words(language)("mine.days.minutes", name="Zuid", minutes=count) for language in LANGUAGES]
+    assert told == [f"Zuid: {dutch}", f"Zuid: {english}"]
+    written = Words("nl")("mine.held.counts", readings=Words("nl").number(count, 0), reports="0")
+    assert dutch in written
+
+
 def test_numbers_and_dates_are_written_as_the_reader_does() -> None:
     dutch, english = Words("nl"), Words("en")
     assert (dutch.number(68.25), english.number(68.25)) == ("68,2", "68.2")

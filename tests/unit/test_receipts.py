@@ -285,7 +285,7 @@ def test_the_command_checks_a_file_and_says_each_statement(
     assert wijkpols.main(["consent", "verify", "--receipt", str(file)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "ok   record.notice: as in the ledger" in lines
-    assert any("the last word" in line for line in lines)
+    assert any("the last word of this volunteer (the ledger now ends at event " in line for line in lines)
     receipt["record"]["district"] = "WK034499"
     file.write_text(json.dumps(receipt))
     assert wijkpols.main(["consent", "verify", "--receipt", str(file)]) == 1
