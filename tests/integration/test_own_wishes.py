@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
 from pypdf import PdfReader
+from sqlalchemy import update
 
 import wijkpols
 from api.addresses import Addresses
+from api.prompts import Schedule, moments
 from api.recoveries import USABLE_S, WAIT_S, Sheet
+from api.tables import PROMPTS
 from tests.api_support import BAND_KEY, serving
 from tests.api_volunteers import SECRET, Person, Town, post
 from tests.registrykit.databases import url_of
@@ -58,12 +62,15 @@ def test_the_page_asks_at_the_moments_that_somebody_chose(town: Town, url: str) 
     page = post(person, "/mijn/vragen", **{"per-day": "3", "from": "10", "to": "22"})
     assert page.text.count(" selected") == 3
     assert prompts.of(person.pseudonym) == (3, 10, 22)
+    with town.registry.engine.begin() as connection:  # moments that this test can foresee
+        connection.execute(update(PROMPTS).where(PROMPTS.c.pseudonym == person.pseudonym).values(seed="seed"))
     begin = town.clock.time
-    asked = 0
+    first, second, third = moments(Schedule(3, 10, 22), "seed", datetime.fromtimestamp(begin, UTC).date())
+    assert first + 3_600 < second < third < begin + 13 * 3_600
     for step in range(13 * 6):
-        town.clock.time = begin + step * 600
-        asked += "Er is een vraag" in httpx.get(f"{url}/mijn", cookies=session(town, person)).text
-    assert 3 * 5 <= asked <= 3 * 7  # each for an hour
+        now = town.clock.time = begin + step * 600
+        asked = "Er is een vraag" in httpx.get(f"{url}/mijn", cookies=session(town, person)).text
+        assert asked is any(moment <= now < moment + 3_600 for moment in (first, second, third)), now - begin
     person.http.cookies.clear()  # the first session is over
     person.http.cookies.update(session(town, person))
     for bad in ({"per-day": "3", "from": "22", "to": "10"}, {"per-day": "7"}, {"per-day": "²", "from": "1", "to": "9"}):
