@@ -66,8 +66,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         command.add_argument("--outbox", metavar="DIR", type=Path, help="folder for bonds and what is not acknowledged")
         command.add_argument("--band-key-file", metavar="FILE", type=Path, help="file with the key, hexadecimal")
     run_parser.add_argument("--verbose", action="store_true", help="log more")
-    status_parser = commands.add_parser("status", help="what a gateway last said of itself")
-    status_parser.add_argument("--json", action="store_true", help="the message itself; exit 3 when it is offline")
+    status_parser = commands.add_parser("status", help="what a gateway last said of itself; exit 3 when it is offline")
+    status_parser.add_argument("--json", action="store_true", help="the message itself")
     run_parser.add_argument("--metrics-port", metavar="PORT", type=int, help="serve Prometheus metrics (off)")
     for command in (run_parser, status_parser):
         command.add_argument("--broker-url", metavar="URL", help="mqtt://HOST:PORT or mqtts://USER:PASSWORD@HOST:PORT")
