@@ -26,5 +26,6 @@ ALONE: Final = (
     "bluetoothd_killed_in_a_reading",
     "a_plain_strap",
     "bonds_that_bluez_lost",
+    "the_program_as_installed",
 )
 NAMES: Final = FLEET + ALONE

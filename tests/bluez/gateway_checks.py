@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import installed
 from firmware_central import START, until
-from gateway_parts import KEY, wearer
+from gateway_parts import KEY, town_of, wearer
 from house import BANDS, EVERY_MINUTE, LATER, MINUTES, RADIO, House, identities, restart_bluetoothd
 from strap import strap_on
 
@@ -104,3 +106,29 @@ async def a_plain_strap(house: House) -> None:
     assert whole.hr is not None
     assert abs(whole.hr - 80) < 1
     assert await identities() == before
+
+
+async def the_program_as_installed(house: House) -> None:
+    environment = installed.settings(str(house.mosquitto.address))
+    name = environment["WIJKPOLS_GATEWAY_NAME"]
+    await asyncio.to_thread(installed.install, KEY)
+    began = int(time.time()) // 60 * 60 - 60 * MINUTES - 180
+    with town_of(house.mosquitto.address, name) as town:
+        town.give(*wearer(51))
+        gateway = installed.Program(installed.service(), environment)
+        try:
+            async with house.worn(51, start=began) as band:
+                # Its clock is set, so that its first and its last minute are not whole ones.
+                await until(lambda: (not band.records_held and len(town.readings) >= MINUTES - 1) or gateway.ended)
+            assert not gateway.ended, gateway.said
+            pair = ["gateway", "pair", "--band", "WP-000051", "--band-key-file", str(installed.KEY_FILE)]
+            assert "lets WP-000051 bond" in await installed.Program(pair, environment).finish()
+            known = {"WIJKPOLS_BROKER_URL": environment["WIJKPOLS_BROKER_URL"]}
+            status = await installed.Program(["gateway", "status", "--name", name], known).finish()
+            assert f"{name} in {environment['WIJKPOLS_GATEWAY_DISTRICT']}: online" in status
+        finally:
+            gateway.process.terminate()
+        assert "bonded with a band; 1 in all" in await gateway.finish()
+        await until(lambda: not town.statuses[-1].online)
+    assert len(town.readings) == len({one.minute for one in town.readings})
+    assert installed.bonds_mode() == 0o600
