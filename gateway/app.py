@@ -99,6 +99,7 @@ def run(args: argparse.Namespace) -> int:
         level=logging.DEBUG if args.verbose else logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
+        force=True,  # the front door logs warnings alone
     )
     # Bumble and bleak log the bytes that they receive, and those are a person's.
     for name in ("bumble", "bleak", "bleak_retry_connector"):
