@@ -68,23 +68,30 @@ async def bluetoothd_killed_in_a_reading(house: House) -> None:
 
 
 async def two_adapters(house: House) -> None:
-    numbers = range(41, 47)
-    for number in numbers:
+    for number in range(41, 47):
         house.town.give(*wearer(number))
     second = await open_adapter("vhci", link=house.bands.link)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(second.close)
         await until(lambda: Path("/sys/class/bluetooth/hci1").exists())
-        bands = [await stack.enter_async_context(house.worn(number)) for number in numbers]
-        held = sum(band.records_held for band in bands)
+        bands = {number: await stack.enter_async_context(house.worn(number)) for number in range(41, 47)}
+        held = sum(band.records_held for band in bands.values())
+
+        def read() -> bool:
+            done = all(band.records_held == 0 for band in bands.values())
+            return done and all(len(house.minutes(number)) >= MINUTES for number in bands)
+
         async with house.gateway.on("bluez:hci0=1,bluez:hci1=1") as gateway:
-            await until(lambda: all(band.records_held == 0 for band in bands))
-            await until(lambda: all(len(house.minutes(number)) >= MINUTES for number in numbers))
+            await until(read)
             assert gateway.uplink.status().records_read == held
-    assert all(house.minutes(number) == EVERY_MINUTE for number in numbers)
-    by = [list(band.peripheral.security._bonds) for band in bands]
-    assert all(len(gateways) == 1 for gateways in by)
-    assert len({gateways[0] for gateways in by}) == 2
+            # One of them may have read all six, when BlueZ failed on the other one: then more come by.
+            while len({tuple(band.peripheral.security._bonds) for band in bands.values()}) < 2:
+                number = len(bands) + 41
+                house.town.give(*wearer(number))
+                bands[number] = await stack.enter_async_context(house.worn(number))
+                await until(read)
+    assert all(house.minutes(number) == EVERY_MINUTE for number in bands)
+    assert all(band.peripheral.security.bonds == 1 for band in bands.values())
 
 
 async def a_plain_strap(house: House) -> None:
