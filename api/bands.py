@@ -6,13 +6,12 @@ import itertools
 
 from sqlalchemy import delete, select, update
 
-from api import chain, last_words
+from api import chain, erasures, last_words
 from api.ledger import Ledger, LedgerRefusal, Refusal, new_claim_code
 from api.tables import (
     ADDRESSES,
     BANDS,
     CONSENT_OUTBOX,
-    ERASURES,
     PASSKEYS,
     PROMPTS,
     RECOVERIES,
@@ -56,10 +55,7 @@ class Bands:
             if pseudonym is None or last_words.current(connection, pseudonym).stands:
                 raise LedgerRefusal(Refusal.CLAIM)
             waiting = select(CONSENT_OUTBOX.c.token).where(CONSENT_OUTBOX.c.token == token)
-            erasing = select(ERASURES.c.revision).where(
-                ERASURES.c.pseudonym == pseudonym, ERASURES.c.erased_at.is_(None)
-            )
-            if any(connection.scalar(query) is not None for query in (waiting, erasing)):
+            if connection.scalar(waiting) is not None or erasures.under_way(connection, pseudonym):
                 raise LedgerRefusal(Refusal.ERASURE_OPEN)
             sealed = self._ledger.claim_key(code)
             connection.execute(update(BANDS).where(BANDS.c.token == token).values(pseudonym=None, claim_hmac=sealed))

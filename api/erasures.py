@@ -107,6 +107,11 @@ def totals(connection: Connection) -> ErasureTotals:
     return ErasureTotals(done=len(seconds), under_way=len(rows) - len(seconds), seconds=tuple(seconds))
 
 
+def done_at(asked_at: int, erased_at: float) -> float:
+    """When an erasure was done, as it is told: what was asked is dated at the next second, and not done before."""
+    return max(erased_at, asked_at)
+
+
 def _of_all(body: str) -> bool:
     try:
         asked = records.parse(body)

@@ -19,7 +19,7 @@ import msgspec
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from sqlalchemy import Engine, Select, select
 
-from api import records
+from api import erasures, records
 from api.records import LAWFUL_BASIS, ConsentRecord, Event
 from api.tables import CONSENT_EVENTS, ERASURES, VOLUNTEERS
 from contracts.consent import Purpose
@@ -178,8 +178,7 @@ class Receipts:
         asked = {"askedAt": _time(row.asked_at)}
         if row.erased_at is None:
             return asked
-        # What was asked is dated at the next whole second: it is not done before.
-        done_at = max(row.erased_at, row.asked_at)
+        done_at = erasures.done_at(row.asked_at, row.erased_at)
         return {**asked, "erasedAt": _time(done_at), "readings": row.readings, "reports": row.reports}
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from contracts import wire
 from contracts.consent import ConsentMessage, ConsentState
@@ -50,8 +50,9 @@ class Stops:
         except sqlite3.Error as fault:  # after the next start it is settled once more
             _log.error("a stop could not be crossed out (%s): is the disk full?", fault)
 
+    def tokens(self) -> Collection[str]:
+        """The bands."""
+        return self._pressed_at.keys()
+
     def __iter__(self) -> Iterator[wire.Stop]:
         return iter([wire.Stop(band=token, pressed_at=at) for token, at in self._pressed_at.items()])
-
-    def __bool__(self) -> bool:
-        return bool(self._pressed_at)

@@ -283,7 +283,7 @@ class Uplink:
 
     def _may_send(self, pseudonym: str) -> bool:
         with self._lock:
-            if any(self._mirror.whose(stop.band) == pseudonym for stop in self._stops):
+            if any(self._mirror.whose(token) == pseudonym for token in self._stops.tokens()):
                 return False
             return self._mirror.by_pseudonym(pseudonym, self._clock.now()) is not None
 

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from api import erasures
 from api.access_log import OwnEntry
 from api.erasures import ErasureState
 from api.notices import Language
@@ -117,7 +118,7 @@ def erasure_out(state: ErasureState) -> OwnErasure:
     """An erasure as it goes out."""
     return OwnErasure(
         asked_at=time_of(state.asked_at),
-        erased_at=None if state.erased_at is None else time_of(max(state.erased_at, state.asked_at)),
+        erased_at=None if state.erased_at is None else time_of(erasures.done_at(state.asked_at, state.erased_at)),
         readings=state.readings,
         reports=state.reports,
         everything=state.everything,
