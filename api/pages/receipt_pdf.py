@@ -58,7 +58,9 @@ def _facts(
         (t(f"mine.purpose.{purpose.value}"), "; ".join(t(f"category.{kind.value}") for kind in kinds))
         for purpose, kinds in record.purposes.items()
     ]
-    kept = t("mine.receipt.days", days=record.retention_days)
+    kept, land = [t("mine.receipt.days", days=record.retention_days)], record.storage_location
+    if land:
+        kept.append(t("mine.receipt.in", country=t.known(f"country.{land}", land)))
     facts = [
         (t("mine.receipt.event"), t(f"mine.event.{record.event.value}")),
         *(chosen or [(t("mine.receipt.choices"), t("mine.receipt.nothing"))]),
@@ -67,7 +69,7 @@ def _facts(
         *([(t("mine.receipt.until"), t.day_at(record.valid_until))] if chosen else []),
         (t("mine.receipt.district"), t.place(record.district, names)),
         (t("mine.receipt.controller"), record.controller),
-        (t("mine.receipt.kept"), ", ".join(filter(None, (kept, record.storage_location)))),
+        (t("mine.receipt.kept"), ", ".join(kept)),
         (t("mine.receipt.notice"), f"{t('mine.receipt.version', version=record.notice.version)} {record.notice.uri}"),
         (t("mine.receipt.text_hash"), record.notice.sha256),
         (t("mine.receipt.number"), record.record_id),

@@ -70,7 +70,7 @@ class Words:
         text = f"{when.day} {months[when.month - 1]}"
         return text if short else f"{text} {when.year}"
 
-    def day_at(self, seconds: int) -> str:
+    def day_at(self, seconds: float) -> str:
         """'21 november 2026' of unix seconds, in the districts' own time."""
         return self.day(local_day(seconds))
 
@@ -120,6 +120,6 @@ class Words:
         return f"{', '.join(names[:-1])} {self('and')} {names[-1]}"
 
 
-def local_day(seconds: int) -> date:
+def local_day(seconds: float) -> date:
     """The day in the districts' own time."""
     return datetime.fromtimestamp(seconds, ZoneInfo(TIMEZONE)).date()

@@ -192,6 +192,6 @@ def test_of_a_gateway_that_fell_silent_is_told_when_it_last_was_at_work(
     assert [gateway.gateway for gateway in told] == ["d-works", "b-silent", "c-unknown"]
     assert [gateway.at and gateway.at.timestamp() for gateway in told] == [NOW, NOW, None]
     assert "Nu werkt er 1: Overvecht (d-works)." in pages[0]
-    assert "Niet aan het werk: b-silent (sinds 23 november 2026, 09:00) en c-unknown." in pages[0]
+    assert "Niet aan het werk: b-silent (sinds 23 november 2026) en c-unknown." in pages[0]
     assert "1 is at work now: Overvecht (d-works)." in pages[1]
     assert "1970" not in "".join(pages)
