@@ -14,8 +14,9 @@ from firmware_central import START, until, wearing, within
 from gateway_parts import KEY, Gateway, Town, town_of, wearer
 
 from contracts.broker_url import BrokerAddress
-from contracts.consent import band_token
+from contracts.consent import ConsentState, band_token
 from contracts.ports import Fault
+from contracts.reading import RETENTION_DAYS
 from firmware_sim.app import IN_MEMORY, Bands, Worn
 from firmware_sim.profile import Kind
 from firmware_sim.security import Security
@@ -283,6 +284,23 @@ def test_a_withdrawal_takes_the_bond_out(gateway, town):
             town.withdraw(*wearer(1))
             await until(lambda: len(gateway.book) == 0)
             assert json.loads((gateway.folder / "bonds.json").read_text())["bonds"] == {}
+
+    within(run(), 30)
+
+
+def test_who_is_asked_again_keeps_the_bond_for_as_long_as_readings_are_kept(gateway, town):
+    async def run() -> None:
+        token, pseudonym = wearer(1)
+        town.give(token, pseudonym)
+        async with bands_of(1) as bands, gateway.on(f"bumble:{bands.radio}"):
+            await bands.done()
+            kept_s = 86_400 * RETENTION_DAYS
+            town.say(token, state=ConsentState.LAPSED, pseudonym=pseudonym, issued_at=NOW - kept_s + 600)
+            await until(lambda: gateway.uplink.cover(token) is None)
+            await asyncio.sleep(0.6)  # longer than a tick of the reader
+            assert len(gateway.book) == 1
+            town.say(token, state=ConsentState.LAPSED, pseudonym=pseudonym, issued_at=NOW - kept_s)
+            await until(lambda: len(gateway.book) == 0)
 
     within(run(), 30)
 
