@@ -16,6 +16,7 @@ from gateway_parts import KEY, Gateway, Town, town_of, wearer
 from contracts.broker_url import BrokerAddress
 from contracts.consent import band_token
 from contracts.ports import Fault
+from firmware_sim.adapter import open_adapter
 from firmware_sim.app import IN_MEMORY, Bands, Worn
 from firmware_sim.profile import Kind
 from firmware_sim.security import Security
@@ -154,6 +155,33 @@ async def bonded(gateway: Gateway, store: Path) -> AsyncIterator[Bands]:
 async def order(gateway: Gateway, what: Order) -> None:
     gateway.book.leave(what, token_of(1))
     await until(lambda: not list((gateway.folder / "orders").iterdir()))
+
+
+def test_a_bond_made_by_one_adapter_holds_for_the_other(gateway, town):
+    """The adapter that bonded with the band is gone in the middle of its report."""
+
+    async def run() -> None:
+        town.give(*wearer(1))
+        async with bands_of(1) as bands:
+            (band,) = bands.wristbands
+            adapters = [await open_adapter("tcp-server:127.0.0.1:0", link=bands.link) for _ in range(2)]
+            notify, closing = band.peripheral.notify, []
+
+            def notify_and_close(kind: Kind, value: bytes) -> bool:
+                if kind is Kind.RECORD and not closing:
+                    (bonded,) = (adapter for adapter in adapters if adapter.controller.le_connections)
+                    closing.append(asyncio.create_task(bonded.close()))
+                return notify(kind, value)
+
+            band.peripheral.notify = notify_and_close
+            async with gateway.on(",".join(f"bumble:{adapter.radio}" for adapter in adapters)):
+                await bands.done()
+                assert gateway.uplink.status().frames_rejected == {}
+                assert band.peripheral.security.bonds == 1
+            await asyncio.gather(*closing, *(adapter.close() for adapter in adapters))
+            assert len(closing) == 1
+
+    within(run(), 30)
 
 
 def test_a_bond_that_the_band_lost_is_told_and_made_anew_by_order_and_button(gateway, town, tmp_path):
