@@ -132,7 +132,8 @@ class Link:
         except (OSError, BleakError) as fault:
             if self._bluez is not None:
                 self._bluez.close()
-            raise RadioLost(f"the radio {self._radio} cannot be opened ({fault}): does BlueZ run?") from None
+            why = "does BlueZ run, or does rfkill block it?"
+            raise RadioLost(f"the radio {self._radio} cannot be opened ({fault}): {why}") from None
         return self
 
     async def __aexit__(
@@ -208,6 +209,7 @@ class Link:
             "a band",
             lambda _client: closed.set(),
             max_attempts=attempts,
+            use_services_cache=False,  # bleak keeps them as BlueZ told them, now and then in part
             timeout=CONNECT_S_MAX,
             **self._client_options(made),
         )

@@ -12,7 +12,9 @@ FLEET: Final = (
     "encrypted_read",
     "bonded_reconnect",
     "another_address_same_band",
+    "services_told_in_part",
     "link_loss",
+    "an_adapter_unplugged",
     "twelve_bands_at_once",
     "drain",
     "withdrawal_removes_the_device",
@@ -26,6 +28,7 @@ ALONE: Final = (
     "bluetoothd_killed_in_a_reading",
     "a_plain_strap",
     "bonds_that_bluez_lost",
+    "the_lines_of_the_how_tos",
     "the_program_as_installed",
 )
 NAMES: Final = FLEET + ALONE
