@@ -17,6 +17,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
+import msgspec
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
@@ -128,7 +129,7 @@ class ConsentPublisher:
         return self.connected() and self._said_in == self._connections and self._outbox.empty()
 
     def gateways(self) -> list[wire.GatewayStatus]:
-        """What each gateway last said of itself, by name."""
+        """What each gateway last said of itself, by name; `at`: when it last was at work, 0 when not known."""
         return [status for _, status in sorted(self._gateways.copy().items())]
 
     def publish_report(self, district: str, report: SelfReport, *, seconds_max: float = 5.0) -> bool:
@@ -191,7 +192,7 @@ class ConsentPublisher:
 
     def _on_message(self, client: mqtt.Client, _userdata: Any, message: mqtt.MQTTMessage) -> None:
         if message.topic.startswith(f"{wire.ROOT}/gateways/"):
-            self._take_status(bytes(message.payload))
+            self._take_status(message.topic, bytes(message.payload))
             client.ack(message.mid, message.qos)
             return
         if not message.qos:  # ours ask to be acknowledged; of others the broker would hold none back
@@ -207,13 +208,22 @@ class ConsentPublisher:
                 _LOG.error("the broker sends more messages at once than was agreed")
         self._wake.set()
 
-    def _take_status(self, payload: bytes) -> None:
+    def _take_status(self, topic: str, payload: bytes) -> None:
+        if not payload:  # so a retained message is taken away: this gateway is no more
+            self._gateways.pop(topic.split("/")[-2], None)
+            return
         try:
             status = wire.decode_status(payload)
         except wire.Malformed as fault:
             _LOG.warning("a gateway's status was not understood: %s", fault)
             return
-        if status.gateway in self._gateways or len(self._gateways) < _GATEWAYS_MAX:
+        if topic != wire.status_topic(status.gateway):
+            _LOG.warning("a gateway spoke of another one: not heeded")
+            return
+        before = self._gateways.get(status.gateway)
+        if before is not None and not status.at:  # a last will is written beforehand, and knows no time
+            status = msgspec.structs.replace(status, at=before.at, version=before.version)
+        if before is not None or len(self._gateways) < _GATEWAYS_MAX:
             self._gateways[status.gateway] = status
 
     # On the worker's thread

@@ -38,6 +38,10 @@ class Districts:
         """The district with this code."""
         return next((district for district in self.all() if district.code == code), None)
 
+    def names(self) -> dict[str, str]:
+        """Code -> name."""
+        return {district.code: district.name for district in self.all()}
+
     def known(self, code: str) -> bool:
         """Whether there is a district with this code."""
         return self.find(code) is not None

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from api import chain, records
 from api.records import ConsentRecord, ErasureRecord
 from api.tables import ADDRESSES, CONSENT_EVENTS, ERASURES
+from contracts.reading import Category
 from contracts.wire import Erasure
 
 _LOOKED_AT: Final = 10_000
@@ -25,6 +26,7 @@ class ErasureState(NamedTuple):
     readings: int | None
     reports: int | None
     everything: bool  # or just what was not said yes to any more
+    kinds: tuple[Category, ...]  # what went, or goes
 
     @property
     def seconds(self) -> float | None:
@@ -87,16 +89,21 @@ def under_way(connection: Connection, pseudonym: str) -> bool:
 
 def of(connection: Connection, pseudonym: str) -> list[ErasureState]:
     """The erasures that one volunteer asked for, oldest first."""
-    query = (
-        select(ERASURES, CONSENT_EVENTS.c.body)
-        .join(CONSENT_EVENTS, CONSENT_EVENTS.c.seq == ERASURES.c.revision)
-        .where(ERASURES.c.pseudonym == pseudonym)
-        .order_by(ERASURES.c.revision)
-    )
-    return [
-        ErasureState(row.revision, row.asked_at, row.erased_at, row.readings, row.reports, _of_all(row.body))
-        for row in connection.execute(query)
-    ]
+    asked = {row.revision: row for row in connection.execute(select(ERASURES).where(ERASURES.c.pseudonym == pseudonym))}
+    events = select(CONSENT_EVENTS.c.seq, CONSENT_EVENTS.c.body).where(CONSENT_EVENTS.c.pseudonym == pseudonym)
+    found: list[ErasureState] = []
+    said: set[Category] = set()  # yes to, until then
+    for seq, body in connection.execute(events.order_by(CONSENT_EVENTS.c.seq)):
+        choice = _choice(body)
+        if (row := asked.get(seq)) is not None:
+            whole = choice is None or choice.erases_all
+            kept = () if choice is None or whole else choice.keep
+            left_out = tuple(kind for kind in Category if kind not in kept)
+            kinds = tuple(kind for kind in left_out if kind in said) or left_out
+            found.append(ErasureState(seq, row.asked_at, row.erased_at, row.readings, row.reports, whole, kinds))
+        if choice is not None:
+            said.update(kind for kinds in choice.purposes.values() for kind in kinds)
+    return found
 
 
 def totals(connection: Connection) -> ErasureTotals:
@@ -112,12 +119,12 @@ def done_at(asked_at: int, erased_at: float) -> float:
     return max(erased_at, asked_at)
 
 
-def _of_all(body: str) -> bool:
+def _choice(body: str) -> ConsentRecord | None:
     try:
-        asked = records.parse(body)
+        record = records.parse(body)
     except msgspec.DecodeError:  # edited behind the ledger's back: `consent verify` says where
-        return True
-    return not isinstance(asked, ConsentRecord) or asked.erases_all
+        return None
+    return record if isinstance(record, ConsentRecord) else None
 
 
 def _lasted(asked_at: int, erased_at: float) -> float:

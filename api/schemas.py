@@ -227,8 +227,8 @@ class GatewayOut(Schema):
     gateway: str = Field(description="Its name.")
     district: str = Field(description="Where it stands.")
     online: bool = Field(description="Whether it is at work.")
-    at: datetime = Field(description="When it said so.")
-    version: str = Field(description="Its software.")
+    at: datetime | None = Field(description="When it last said that it is at work; null when that is not known.")
+    version: str = Field(description="Its software; empty when that is not known.")
 
 
 class MetricCounts(Schema):
@@ -275,7 +275,7 @@ class Transparency(Schema):
     figures: list[MetricCounts] = Field(description="What was published and what was withheld.")
     budget: BudgetOut = Field(description="What it costs in privacy.")
     erasures: ErasureTotalsOut = Field(description="How erasures go.")
-    gateways: list[GatewayOut] = Field(description="The gateways that have been heard.")
+    gateways: list[GatewayOut] = Field(description="The gateways that have been heard, those at work first.")
     demonstration: str | None = Field(description="Says so when this is a demonstration.")
 
 
@@ -353,6 +353,7 @@ class OwnErasure(Schema):
     readings: int | None = Field(description="Readings erased.")
     reports: int | None = Field(description="Self-reports erased.")
     everything: bool = Field(description="Whether all was to be erased, or only what was not said yes to any more.")
+    kinds: list[Category] = Field(description="What was to be erased.")
 
 
 class Me(Schema):

@@ -111,15 +111,15 @@ def figures(parts: Parts) -> list[MetricCounts]:
 
 
 def gateways(parts: Parts) -> list[GatewayOut]:
-    """What is public of the gateways that were heard."""
+    """What is public of the gateways that were heard, those at work first."""
     heard = [] if parts.publisher is None else parts.publisher.gateways()
     return [
         GatewayOut(
             gateway=status.gateway,
             district=status.district,
             online=status.online,
-            at=datetime.fromtimestamp(status.at, UTC),
+            at=datetime.fromtimestamp(status.at, UTC) if status.at else None,
             version=status.version,
         )
-        for status in heard
+        for status in sorted(heard, key=lambda status: not status.online)
     ]

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import JSONResponse, Response
 
 from api.negotiation import preferred
-from api.parts import Parts, PartsOf
+from api.parts import PartsOf
 from api.problems import Problem
 from api.schemas import (
     DistrictFeature,
@@ -98,11 +98,6 @@ def district_out(district: District, plan: tuple[Area, ...]) -> DistrictOut:
 def area_of(code: str, plan: tuple[Area, ...]) -> Area | None:
     """The area of the plan in which a district is released."""
     return next((area for area in plan if code in area.districts), None)
-
-
-def districts_named(parts: Parts) -> dict[str, str]:
-    """Code -> name."""
-    return {district.code: district.name for district in parts.districts.all()}
 
 
 def _feature(district: District, plan: tuple[Area, ...]) -> DistrictFeature:

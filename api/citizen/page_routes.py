@@ -64,6 +64,7 @@ def home(parts: Parts, language: Language) -> Response:
         path="/",
         settings=parts.settings,
         record=transparency(parts),
+        names=parts.districts.names(),
         **_map_of(parts, "safe"),
     )
 
@@ -92,7 +93,7 @@ def district(parts: Parts, language: Language, code: str) -> Response:
     found = parts.districts.find(code)
     if found is None:
         raise HTTPException(404)
-    names = {d.code: d.name for d in parts.districts.all()}
+    names = parts.districts.names()
     cells = parts.releases.cells(districts=(code,))
     courses = [(metric, course(cells, metric)) for metric in SHOWN]
     area = _area_of(parts, code)
@@ -129,7 +130,7 @@ def city(parts: Parts, language: Language) -> Response:
     cells = parts.releases.totals(start=int(parts.clock.now()) - _CITY_S)
     courses = [(metric, run, draw_course(run)) for metric in SHOWN if (run := course(cells, metric))]
     weeks = list(zip(*(run for _, run, _ in courses), strict=True)) if courses else []
-    names = {d.code: d.name for d in parts.districts.all()}
+    names = parts.districts.names()
     inside = set(weeks[-1][0].districts) if weeks else set()
     return page(
         "city.html",

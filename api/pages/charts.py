@@ -13,6 +13,8 @@ WIDE: Final = 1000.0
 HIGH: Final = 100.0
 #: Two windows this far apart (in windows) are not joined by the line.
 _GAP_WINDOWS: Final = 1.5
+#: So many windows of empty room on each side of one that is alone.
+_AROUND_ONE: Final = 3
 
 
 class Dot(NamedTuple):
@@ -46,6 +48,8 @@ def draw_course(cells: Sequence[Cell]) -> Course:
     if not cells:
         return Course(bands=(), lines=(), dots=(), stripes=())
     begin, end = cells[0].start, cells[-1].end
+    if len(cells) == 1:  # across the whole width it would look like a course
+        begin, end = begin - _AROUND_ONE * (end - begin), end + _AROUND_ONE * (end - begin)
 
     def across(seconds: float) -> float:
         return (seconds - begin) / (end - begin) * WIDE

@@ -6,7 +6,7 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 
 from api.notices import Language
-from api.pages.words import Words, local_day
+from api.pages.words import Words
 from api.settings import Settings
 
 
@@ -17,6 +17,6 @@ def reminder(address: str, *, valid_until: int, language: Language, settings: Se
     letter["From"] = settings.contact_email
     letter["To"] = Address(addr_spec=address)
     letter["Auto-Submitted"] = "auto-generated"  # RFC 3834: no answering machine answers
-    day = t.day(local_day(valid_until))
+    day = t.day_at(valid_until)
     letter.set_content(t("mail.text", day=day, url=settings.public_url, controller=settings.controller_name))
     return letter

@@ -14,6 +14,7 @@ from contracts.district import District, Position
 _WIDTH: Final = 1000.0
 _TILE: Final = 200.0
 _GAP: Final = 8.0
+_COLUMNS_MIN: Final = 4
 _TILE_LETTERS: Final = 31.0
 _LETTERS_MIN: Final = 15.0  # a name that needs smaller letters is left to the list below the map
 #: Wide letters are about so many times their size; more than that many in a line may not fit.
@@ -78,9 +79,11 @@ def _tiles(districts: Sequence[District]) -> Map:
     for number, district in enumerate(without):  # a district with boundaries among tiles: a row of its own below
         places[district.code] = (number % 5, row + number // 5)
     left, top = min(t[0] for t in places.values()), min(t[1] for t in places.values())
+    columns = max(t[0] for t in places.values()) - left + 1
+    spare = max(0.0, (_COLUMNS_MIN - columns) / 2)  # on each side, so that a tile is not as wide as the page
     shapes = []
     for district in districts:
-        column, line = places[district.code][0] - left, places[district.code][1] - top
+        column, line = places[district.code][0] - left + spare, places[district.code][1] - top
         x, y, side = column * _TILE + _GAP / 2, line * _TILE + _GAP / 2, _TILE - _GAP
         lines = _broken(district.name)
         shapes.append(
@@ -93,7 +96,7 @@ def _tiles(districts: Sequence[District]) -> Map:
                 room=0.92 * side,
             )
         )
-    width = (max(t[0] for t in places.values()) - left + 1) * _TILE
+    width = (columns + 2 * spare) * _TILE
     height = (max(t[1] for t in places.values()) - top + 1) * _TILE
     return Map(width=width, height=height, shapes=tuple(shapes), real=False)
 

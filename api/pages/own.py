@@ -18,6 +18,8 @@ _HOUR_S: Final = 3600
 #: Somebody who has just begun sees each minute; a line of hours would stand still for an hour.
 _BY_MINUTE_S: Final = 3 * _HOUR_S
 _DAYS_SHOWN: Final = 7
+#: A drawing by the minute is at least so wide, so that its first minutes are a point and not a line across.
+_MINUTES_WIDE: Final = 30
 #: The heart rates between which the chart is drawn, always the same, beats/min.
 HR_LOW, HR_HIGH = 40.0, 160.0
 CALM_LOW, CALM_HIGH = 0.0, 100.0
@@ -35,13 +37,16 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """Something measured by the minute, drawn between two values that are always the same."""
+    """Something measured by the minute, drawn between two values that are always the same, `begin` to `end`."""
 
     low: float
     high: float
     by_minute: bool  # each step is a minute, else an hour
+    begin: int  # unix seconds
+    end: int  # unix seconds
     steps: tuple[Step, ...]
     paths: tuple[str, ...]  # SVG path data, in a box of WIDE by HIGH
+    points: tuple[tuple[float, float], ...]  # percent of width and height: steps with no step beside them
 
 
 class Mark(NamedTuple):
@@ -90,7 +95,25 @@ def _line(values: Sequence[tuple[int, float]], low: float, high: float) -> Line:
     by_minute = bool(values) and max(values)[0] - min(values)[0] < _BY_MINUTE_S
     step_s = MINUTE_S if by_minute else _HOUR_S
     steps = _steps(values, step_s)
-    return Line(low=low, high=high, by_minute=by_minute, steps=steps, paths=_paths(steps, step_s, low, high))
+    begin = steps[0].start if steps else 0
+    end = max(steps[-1].start + step_s, begin + _MINUTES_WIDE * MINUTE_S) if steps else 0
+
+    def place(step: Step, late: float) -> tuple[float, float]:
+        """Shares of the width and the height, 0 to 1; `late`: how far into the step, 0 to 1."""
+        level = (min(max(step.value, low), high) - low) / (high - low)
+        return (step.start + late * step_s - begin) / (end - begin), 1 - level
+
+    runs = _runs(steps, step_s)
+    return Line(
+        low=low,
+        high=high,
+        by_minute=by_minute,
+        begin=begin,
+        end=end,
+        steps=steps,
+        paths=tuple(_path([place(step, late) for step in run for late in (0, 1)]) for run in runs),
+        points=tuple((100 * x, 100 * y) for run in runs if len(run) == 1 for x, y in [place(run[0], 0.5)]),
+    )
 
 
 def _steps(values: Sequence[tuple[int, float]], step_s: int) -> tuple[Step, ...]:
@@ -101,29 +124,27 @@ def _steps(values: Sequence[tuple[int, float]], step_s: int) -> tuple[Step, ...]
     return tuple(Step(at, fmean(found), len(found)) for at, found in sorted(by_step.items()) if at > begin)
 
 
-def _paths(steps: Sequence[Step], step_s: int, low: float, high: float) -> tuple[str, ...]:
-    if not steps:
-        return ()
-    begin, end = steps[0].start, steps[-1].start + step_s
-    runs: list[list[str]] = []
-    last = None
+def _runs(steps: Sequence[Step], step_s: int) -> list[list[Step]]:
+    """The steps, parted where one is missing."""
+    runs: list[list[Step]] = []
     for step in steps:
-        y = HIGH - (min(max(step.value, low), high) - low) / (high - low) * HIGH
-        left, right = ((t - begin) / (end - begin) * WIDE for t in (step.start, step.start + step_s))
-        if last is None or step.start - last > step_s:
+        if not runs or step.start - runs[-1][-1].start > step_s:
             runs.append([])
-        runs[-1] += [f"{left:.2f} {y:.2f}", f"{right:.2f} {y:.2f}"]
-        last = step.start
-    return tuple("M" + "L".join(run) for run in runs)
+        runs[-1].append(step)
+    return runs
+
+
+def _path(places: Sequence[tuple[float, float]]) -> str:
+    return "M" + "L".join(f"{x * WIDE:.2f} {y * HIGH:.2f}" for x, y in places)
 
 
 def _marks(reports: Sequence[StoredReport]) -> tuple[Mark, ...]:
     if not reports:
         return ()
-    begin, end = reports[0].report.at, max(reports[-1].report.at, reports[0].report.at + 86_400)
+    begin, end = reports[0].report.at, reports[-1].report.at
     marks = []
     for stored in reports:
-        x = 1 + (stored.report.at - begin) / (end - begin) * 98
+        x = 1 + (stored.report.at - begin) / (end - begin) * 98 if end > begin else 50.0
         marks.append(Mark(x, 100 - 10 * stored.report.safe, "safe", stored))
         marks.append(Mark(x, 100 - 10 * stored.report.happy, "happy", stored))
     return tuple(marks)

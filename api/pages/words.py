@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import string
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,7 @@ from zoneinfo import ZoneInfo
 from api.notices import Language
 from api.schemas import cadence_of
 from contracts.ports import TIMEZONE
+from contracts.reading import Category
 from contracts.release import Cadence, Cell, ProfileBlock, ReasonCount
 
 
@@ -68,6 +70,14 @@ class Words:
         text = f"{when.day} {months[when.month - 1]}"
         return text if short else f"{text} {when.year}"
 
+    def day_at(self, seconds: float) -> str:
+        """'21 november 2026' of unix seconds, in the districts' own time."""
+        return self.day(local_day(seconds))
+
+    def day_of(self, iso: str) -> str:
+        """The same of an ISO date."""
+        return self.day(date.fromisoformat(iso))
+
     def moment(self, when: datetime) -> str:
         """'21 november 2026, 14:05' in the districts' own time."""
         local = when.astimezone(ZoneInfo(TIMEZONE))
@@ -95,6 +105,14 @@ class Words:
         begin = str(first.day) if first.month == last.month else self.day(first, short=True)
         return self("window.week", week=first.isocalendar().week, first=begin, last=self.day(last))
 
+    def place(self, code: str, names: Mapping[str, str]) -> str:
+        """'Overvecht (WK034403)'; the code alone, when there is no such district any more."""
+        return f"{names[code]} ({code})" if code in names else code
+
+    def kinds(self, kinds: Iterable[Category]) -> str:
+        """'hart en huid'."""
+        return self.names([self(f"category.{kind.value}").lower() for kind in kinds])
+
     def names(self, names: list[str]) -> str:
         """'West, Zuid en Oost'."""
         if len(names) < 2:
@@ -102,6 +120,6 @@ class Words:
         return f"{', '.join(names[:-1])} {self('and')} {names[-1]}"
 
 
-def local_day(seconds: int) -> date:
+def local_day(seconds: float) -> date:
     """The day in the districts' own time."""
     return datetime.fromtimestamp(seconds, ZoneInfo(TIMEZONE)).date()

@@ -77,6 +77,8 @@ def enrol(visit: Visit) -> Response:
         "/mijn",
         record=enrolment.record,
         receipt=parts.receipts.last(enrolment.record.principal_id),
+        erased=(),
+        names=parts.districts.names(),
         words=prepared.words,
         code=code,
     )

@@ -122,6 +122,7 @@ def erasure_out(state: ErasureState) -> OwnErasure:
         readings=state.readings,
         reports=state.reports,
         everything=state.everything,
+        kinds=list(state.kinds),
     )
 
 

@@ -11,8 +11,7 @@ from starlette.responses import Response, StreamingResponse
 
 from api.ledger import LedgerRefusal
 from api.pages.own import draw_own
-from api.pages.words import local_day
-from api.records import Event
+from api.receipts import Receipt
 from api.volunteer import own_data
 from api.volunteer.own_data import OwnRows
 from api.volunteer.web import Visit, add, choices_in
@@ -32,17 +31,14 @@ def overview(visit: Visit) -> Response:
     if parts.own_data is not None:
         rows = own_data.read(parts, me, purpose="own page")
         held = None if rows is None else (len(rows.readings), len(rows.reports))
-    given = [r for r in parts.ledger.history(me) if getattr(r, "event", None) in (Event.GIVEN, Event.RENEWED)]
     return visit.page(
         "mijn.html",
         "/mijn",
         record=record,
         state=_state(visit),
-        until=local_day(record.valid_until),
         days_left=parts.renewals.days_left(record),
         changed=parts.notices.of(visit.language).changed,
         held=held,
-        ever=bool(given),
         answers=Category.SELF_REPORT in {c for chosen in record.purposes.values() for c in chosen},
         erasures=parts.ledger.erasures(me),
         asked=parts.prompts.due(me) is not None,
@@ -61,7 +57,7 @@ def show_data(visit: Visit) -> Response:
         charts=draw_own(rows.readings, rows.reports, calm(rows.readings) if calm is not None else ()),
         reports=rows.reports,
         budget=own_data.budget_of(visit.parts, rows),
-        names={district.code: district.name for district in visit.parts.districts.all()},
+        names=visit.parts.districts.names(),
     )
 
 
@@ -119,7 +115,14 @@ def answer(visit: Visit) -> Response:
 def show_receipt(visit: Visit) -> Response:
     """The receipt of the last choice."""
     record, receipt = visit.parts.ledger.current(visit.pseudonym), visit.parts.receipts.last(visit.pseudonym)
-    return visit.page("mijn_bewijs.html", "/mijn/bewijs", record=record, receipt=receipt)
+    return visit.page(
+        "mijn_bewijs.html",
+        "/mijn/bewijs",
+        record=record,
+        receipt=receipt,
+        erased=_kinds_erased(visit, receipt),
+        names=visit.parts.districts.names(),
+    )
 
 
 def receipt_json(visit: Visit) -> Response:
@@ -135,7 +138,14 @@ def receipt_pdf(visit: Visit) -> Response:
     except UsageFault:
         raise HTTPException(503) from None
     record, receipt = visit.parts.ledger.current(visit.pseudonym), visit.parts.receipts.last(visit.pseudonym)
-    body = write_receipt(record, receipt, language=visit.language, public_url=visit.parts.settings.public_url)
+    body = write_receipt(
+        record,
+        receipt,
+        erased=_kinds_erased(visit, receipt),
+        names=visit.parts.districts.names(),
+        language=visit.language,
+        public_url=visit.parts.settings.public_url,
+    )
     return _file(body, "application/pdf", "wijkpols-bewijs.pdf")
 
 
@@ -196,6 +206,13 @@ def _state(visit: Visit) -> str:
     if ended is None and record.stands:
         return "given"
     return (ended or record.event).value
+
+
+def _kinds_erased(visit: Visit, receipt: Receipt) -> tuple[Category, ...]:
+    """The kinds whose erasure this choice asked for; none when it asked for none."""
+    place = receipt["ledger"]["place"]
+    asked = visit.parts.ledger.erasures(visit.pseudonym)
+    return next((state.kinds for state in asked if state.revision == place), ())
 
 
 def _choices(visit: Visit, faults: tuple[str, ...] | list[str], *, status: int = 200) -> Response:

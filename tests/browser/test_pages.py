@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page
 
 from api.app import build
 from tests.api_support import ManualClock, registry_for, serving, settings_for, utrecht
-from tests.browser.test_volunteer import violations
+from tests.browser.reading import tab_to, violations
 
 PATHS = (
     "/", "/wijken", "/wijken?metric=wellbeing", "/wijken/WK034401", "/wijken/WK034403", "/wijken/WK034410", "/stad",
@@ -158,6 +158,28 @@ def test_the_keyboard_reaches_the_content_first_and_every_district(browser: Brow
         assert [href for href in seen if href.startswith("/wijken/WK")][:10] == [
             f"/wijken/WK0344{n:02}" for n in range(1, 11)
         ]
+
+
+@pytest.mark.parametrize("language", ["", "/en"])
+def test_on_a_phone_the_head_leaves_the_screen_to_the_page_and_opens_by_keyboard(
+    browser: Browser, site: str, language: str
+) -> None:
+    links, note = "header nav a", ".demo p"
+    with reader(browser, width=320) as page:
+        page.goto(f"{site}{language}/wijken")
+        assert (page.locator("main").bounding_box() or {"y": 999})["y"] <= 110
+        assert not page.locator(links).first.is_visible()
+        for part, hidden in ((".demo", note), ("header", links)):
+            tab_to(page, f"{part} summary")
+            page.keyboard.press("Enter")
+            assert page.locator(hidden).first.is_visible()
+        assert page.locator(links).count() == 5
+        tab_to(page, f"header nav a[href='{language}/mijn']")
+    with reader(browser, width=1200) as page:
+        page.goto(f"{site}{language}/wijken")
+        assert page.locator(links).last.is_visible()
+        assert page.locator(note).is_visible()
+        assert not page.locator(".fold").first.is_visible()
 
 
 def test_each_page_has_one_heading_of_the_first_rank_and_tables_have_captions(browser: Browser, site: str) -> None:

@@ -250,6 +250,8 @@ def see_the_line_grow(page: Page, site: str) -> None:
     page.goto(f"{site}/mijn/gegevens")
     assert minutes_drawn(page) == 0
     within(MINUTES_S_MAX, lambda: minutes_drawn(page) == 1)
+    assert page.locator("#hartslag circle.dot").count() == 1
+    assert "Tot nu toe één minuut" in page.locator("#hartslag").inner_text()
     short = page.locator("#hartslag path.line").get_attribute("d") or ""
     within(MINUTES_S_MAX, lambda: minutes_drawn(page) == 2)
     long = page.locator("#hartslag path.line").get_attribute("d") or ""

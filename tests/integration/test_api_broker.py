@@ -10,12 +10,17 @@ from pathlib import Path
 
 import paho.mqtt.client as mqtt
 import pytest
+from msgspec import structs
 from paho.mqtt.enums import CallbackAPIVersion
 
-from api.app import Registry
+from api.app import Registry, build
+from api.citizen.page_routes import home
+from api.notices import LANGUAGES
+from api.parts import Parts
+from api.transparency import transparency
 from contracts import wire
 from contracts.consent import ConsentMessage, ConsentState, band_key, band_token
-from tests.api_support import BAND_KEY, CHOICES, NOW, ManualClock, registry_for
+from tests.api_support import BAND_KEY, CHOICES, NOW, ManualClock, registry_for, settings_for, utrecht
 from tests.servers import Broker, free_port, require_program, until, wait_for_port
 
 
@@ -162,4 +167,31 @@ def test_a_gateways_status_is_seen_and_a_broken_one_is_passed_over(registry: Reg
         gateway.publish(wire.status_topic("api-broken"), b"{}", qos=1)
         gateway.publish(topic, wire.encode(status), qos=1, retain=True)
         until(lambda: status in publisher.gateways())
+        gateway.publish(topic, wire.encode(structs.replace(status, gateway="api-other")), qos=1)  # of another one
         gateway.publish(topic, b"", qos=1, retain=True).wait_for_publish(10)
+        until(lambda: publisher.gateways() == [])  # taken away: it is no more
+
+
+def test_of_a_gateway_that_fell_silent_is_told_when_it_last_was_at_work(
+    tmp_path: Path, registry: Registry, broker: Broker
+) -> None:
+    settings = settings_for(tmp_path, broker_url=broker.url)
+    with build(settings, releases=utrecht(), clock=ManualClock(), registry=registry) as app, client_of(broker) as it:
+        parts: Parts = app.state.parts
+        assert parts.publisher is not None
+        publisher = parts.publisher
+        until(publisher.connected)
+        for name, at in (("b-silent", NOW), ("c-unknown", 0), ("d-works", NOW)):
+            status = wire.GatewayStatus(gateway=name, district="WK034403", online=at > 0, at=at, version="1.2")
+            it.publish(wire.status_topic(name), wire.encode(status), qos=1)
+        will = wire.GatewayStatus(gateway="b-silent", district="WK034403", online=False)
+        it.publish(wire.status_topic("b-silent"), wire.encode(will), qos=1)
+        until(lambda: [status.online for status in publisher.gateways()] == [False, False, True])
+        told = transparency(parts).gateways
+        pages = [bytes(home(parts, language).body).decode() for language in LANGUAGES]
+    assert [gateway.gateway for gateway in told] == ["d-works", "b-silent", "c-unknown"]
+    assert [gateway.at and gateway.at.timestamp() for gateway in told] == [NOW, NOW, None]
+    assert "Nu werkt er 1: Overvecht (d-works)." in pages[0]
+    assert "Niet aan het werk: b-silent (sinds 23 november 2026) en c-unknown." in pages[0]
+    assert "1 is at work now: Overvecht (d-works)." in pages[1]
+    assert "1970" not in "".join(pages)

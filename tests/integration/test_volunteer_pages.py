@@ -7,6 +7,7 @@ import dataclasses
 import io
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import httpx
@@ -87,6 +88,11 @@ def test_somebody_enrols_and_gets_a_receipt_as_page_and_as_json(town: Town, url:
     printed = paper[0].extract_text()
     for told in (record.record_id, record.notice.sha256, receipt["ledger"]["hash"], record.principal_id):
         assert told in printed
+    english = person.http.get("/en/mijn/bewijs").text
+    for told, where in (("Overvecht (WK034403)", (page.text, english, printed)), ("23 mei 2027", (page.text, printed))):
+        assert [text for text in where if told not in text] == []
+    assert "<dd>23 May 2027</dd>" in english  # a day for a reader; the second is in the JSON
+    assert datetime.fromisoformat(receipt["record"]["validUntil"]).timestamp() == record.valid_until
     assert town.registry.ledger.verify() is None
 
 
@@ -278,10 +284,15 @@ def test_choices_change_and_nothing_chosen_is_a_withdrawal(town: Town, url: str)
     part = post(person, "/mijn/keuzes", **{"research-profile.skin": "yes", "erase": "yes"})
     assert "Daar zijn we mee bezig" in part.text
     assert [state.everything for state in town.registry.ledger.erasures(person.pseudonym)] == [False]
-    assert "om te wissen waar u geen ja meer tegen zegt" in person.http.get("/mijn").text
+    assert "Daar zijn we mee bezig: hart en antwoorden" in part.text
+    assert "om te wissen wat we hebben van hart en antwoorden" in person.http.get("/mijn").text
     told = wire.Erasure(revision=1_000, readings=4, reports=1, asked_at=0, erased_at=town.clock.time + 2)
     town.registry.ledger.record_erasure(person.pseudonym, told)
-    assert "Waar u geen ja meer tegen zegt, is gewist" in person.http.get("/mijn").text
+    assert "wat we hadden van hart en antwoorden (4 minuten, 1 antwoord)" in person.http.get("/mijn").text
+    assert "Gewist is wat we hadden van hart en antwoorden" in person.http.get("/mijn/bewijs").text
+    assert "What we had of heart and answers is erased" in person.http.get("/en/mijn/bewijs").text
+    whole = person.http.get("/mijn/gegevens.json").json()
+    assert whole["erasures"][0]["kinds"] == ["heart", "self-report"]
     post(person, "/mijn/keuzes")
     assert town.registry.ledger.current(person.pseudonym).event is Event.WITHDRAWN
 

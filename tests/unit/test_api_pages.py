@@ -194,6 +194,24 @@ def test_a_missing_window_breaks_the_line_and_one_window_has_a_width() -> None:
     assert len(set(re.findall(r"[ML](\d+\.\d+)", drawing.lines[1]))) == 3
 
 
+def test_a_window_that_is_alone_is_drawn_as_one_and_not_as_a_course() -> None:
+    for value in (60.0, None):
+        drawing = draw_course([cell(DAILY, "safe", date(2026, 11, 1), value)])
+        across = [float(x) for x in re.findall(r"[ML](\d+\.\d+)", "".join(drawing.lines))]
+        places = [(dot.x, 0.0) for dot in drawing.dots] + [(stripe.x, stripe.width) for stripe in drawing.stripes]
+        assert places == [pytest.approx((50, 0) if value else (300 / 7, 100 / 7))]
+        assert [min(across, default=0), max(across, default=0)] == pytest.approx(
+            [3000 / 7, 4000 / 7] if value else [0, 0], abs=0.01
+        )
+
+
+def test_a_district_that_is_alone_is_a_tile_and_not_as_wide_as_the_page() -> None:
+    drawing = draw(UTRECHT[2:3])
+    (shape,) = drawing.shapes
+    assert (drawing.width, drawing.height) == (800, 200)
+    assert shape.label == (400, 100)
+
+
 def test_the_newest_figure_of_each_district_comes_with_its_parts_and_its_company() -> None:
     source = utrecht()
     figures = newest_figures(source, UTRECHT, "wellbeing", now=midnight(date(2026, 11, 23)))

@@ -64,6 +64,7 @@ def test_a_narrower_choice_can_have_erased_what_it_leaves_out(registry: Registry
     assert told(registry, clock, person)
     (state,) = registry.ledger.erasures(person)
     assert (state.everything, state.readings) == (False, 5)
+    assert state.kinds == (Category.SKIN, Category.MOTION)
     receipts = Receipts(registry.engine, clock=clock)
     receipt = receipts.last(person)
     assert receipt["erasure"]["readings"] == 5

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
 from analytics.own import own_calm
 from analytics.scores import minute_calm
-from api.pages.own import Step, draw_own
-from contracts.ports import ReadingColumns, StoredReading
-from contracts.reading import FIELDS, Reading
+from api.pages.own import Line, Step, draw_own
+from contracts.ports import ReadingColumns, StoredReading, StoredReport
+from contracts.reading import FIELDS, Reading, SelfReport
 
 BEGIN = 1_800_000_000  # a whole hour
 
@@ -21,15 +23,35 @@ def worn(*minutes: int, hr: float | None = 70.0) -> list[StoredReading]:
     ]
 
 
-def test_the_first_minute_is_a_line_and_each_next_one_makes_it_longer() -> None:
+def test_the_first_minute_is_a_point_and_each_next_one_makes_a_line_longer() -> None:
     one = draw_own(worn(3), []).heart
     assert one.by_minute
     assert one.steps == (Step(BEGIN + 180, 70.0, 1),)
-    assert len(one.paths) == 1
+    assert (one.end - one.begin, ends(one)) == (1800, pytest.approx([0, 1000 / 30], abs=0.01))  # of half an hour
+    assert one.points == (pytest.approx((100 / 60, 75.0)),)
     two = draw_own(worn(3, 4), []).heart
     assert len(two.steps) == 2
     assert two.paths[0].count("L") == 3
-    assert len(draw_own(worn(3, 4, 6), []).heart.paths) == 2  # a minute is missing: the line is broken
+    assert ends(two) == pytest.approx([0, 2000 / 30], abs=0.01)
+    assert two.points == ()
+    broken = draw_own(worn(3, 4, 6), []).heart  # a minute is missing
+    assert (len(broken.paths), len(broken.points)) == (2, 1)
+    assert ends(draw_own(worn(*range(40)), []).heart) == [0, 1000]
+    assert draw_own([], []).heart.paths == ()
+
+
+def ends(line: Line) -> list[float]:
+    """Where the first path begins and ends, of a width of 1000."""
+    found = re.findall(r"[ML]([0-9.]+) ", line.paths[0])
+    return [float(found[0]), float(found[-1])]
+
+
+def test_one_answer_stands_in_the_middle_and_several_from_end_to_end() -> None:
+    reports = [
+        StoredReport("WK034403", SelfReport(pseudonym="a" * 26, at=BEGIN + 60 * m, safe=8, happy=7)) for m in (0, 1, 5)
+    ]
+    assert [mark.x for mark in draw_own([], reports[:1]).marks] == [50, 50]
+    assert [mark.x for mark in draw_own([], reports).marks] == pytest.approx([1, 1, 20.6, 20.6, 99, 99])
 
 
 def test_after_three_hours_each_step_is_an_hour() -> None:
