@@ -276,7 +276,7 @@ class Link:
 
     def _client_options(self, made: Callable[[], None]) -> dict[str, Any]:
         if self._adapter is None:
-            return {"bluez": {"adapter": self._radio.target}}
+            return {}  # the device knows its adapter
         from gateway.bumble_backend import BleakClientBumble
 
         return {"backend": BleakClientBumble, "radio": self._adapter, "made": made}
@@ -327,10 +327,6 @@ class Peripheral:
     async def pair(self) -> Paired:
         """Bond; nothing is kept in the book yet. Raises LinkLost."""
         return await _answer(self._bonds.pair(self._device), PAIR_S_MAX)
-
-    async def forget(self, identity: str) -> None:
-        """Take a bond out of the stack. Raises LinkLost."""
-        await _answer(self._bonds.forget(identity), ANSWER_S_MAX)
 
     async def bonds_changed(self) -> None:
         """Tell the stack that the book has another bond. Raises LinkLost."""

@@ -100,6 +100,20 @@ async def two_adapters(house: House) -> None:
     assert all(band.peripheral.security.bonds == 1 for band in bands.values())
 
 
+async def a_left_over_bond_is_its_adapters(house: House) -> None:
+    """Who bonded by hci1, and is no band of ours, is none of hci0's business."""
+    async with house.second_adapter(), house.worn(48) as band:
+        address, identity = house.shown_by(band), band.peripheral.security.identity.to_string(False)
+        async with house.link("bluez:hci1") as link:
+            await house.sight(link, address)
+        await pair_by_hand(address, "hci1")
+        assert identity not in await identities()
+        async with house.link():
+            assert identity in await identities("hci1")
+        async with house.link("bluez:hci1"):
+            assert identity not in await identities("hci1")
+
+
 async def a_plain_strap(house: House) -> None:
     serial, pseudonym = "HR-0001", new_pseudonym(bytes(16))
     house.town.give(band_token(KEY, serial), pseudonym)

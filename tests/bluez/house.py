@@ -65,9 +65,9 @@ class House:
         return BondBook(self.gateway.folder)
 
     @asynccontextmanager
-    async def link(self) -> AsyncIterator[Link]:
+    async def link(self, radio: str = RADIO) -> AsyncIterator[Link]:
         self._book = self.book()
-        async with Link(radio=RadioAddress.parse(RADIO), book=self._book) as link:
+        async with Link(radio=RadioAddress.parse(radio), book=self._book) as link:
             yield link
 
     @asynccontextmanager
@@ -175,10 +175,10 @@ class House:
         return sorted(one.minute for one in self.town.readings if one.pseudonym == wearer(number)[1])
 
 
-async def pair_by_hand(address: str) -> None:
+async def pair_by_hand(address: str, adapter: str = "hci0") -> None:
     """As `bluetoothctl pair` would, and `disconnect`."""
-    device = BLEDevice(address, None, {"path": f"/org/bluez/hci0/dev_{address.replace(':', '_')}"})
-    bonds = await BluezBonds.open("hci0")
+    device = BLEDevice(address, None, {"path": f"/org/bluez/{adapter}/dev_{address.replace(':', '_')}"})
+    bonds = await BluezBonds.open(adapter)
     try:
         await bonds.pair(device)
         await bonds._call(device.details["path"], DEVICE, "Disconnect")

@@ -9,12 +9,16 @@ import re
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Final
 
+import pytest
 from firmware_central import until
-from house import House
+from house import House, restart_bluetoothd
 from installed import ROOT
 from strap import strap_on
+
+from gateway.link import RadioLost
 
 HOW_TO: Final = ROOT / "docs" / "how-to"
 ON_A_PI: Final = "build-a-gateway-on-a-raspberry-pi.md"
@@ -31,6 +35,7 @@ LINES: Final = (
 
 async def the_lines_of_the_how_tos(house: House) -> None:
     address, serial = ON_PAGE
+    await restart_bluetoothd(empty=True)  # `select-attribute` takes the first one of all devices that BlueZ knows
     async with strap_on(house.bands.link, serial, second_s=1, passed=lambda: None) as strap:
         shown = strap.static_address.to_string(False)
         for page, line, said in LINES:
@@ -45,6 +50,23 @@ async def the_lines_of_the_how_tos(house: House) -> None:
                     await terminal.says(said)
             await terminal.ended()
         await until(lambda: not strap.connections)  # a gateway would not hear it else
+
+
+async def a_blocked_adapter_is_told_of(house: House) -> None:
+    """As build-a-gateway-on-a-raspberry-pi.md tells of it."""
+    block(True)
+    with pytest.raises(RadioLost, match=r"Set failed.*rfkill"):
+        async with house.link():
+            pass
+    block(False)
+    async with house.link():
+        pass
+
+
+def block(blocked: bool) -> None:
+    """As `rfkill block bluetooth` and `unblock`."""
+    (switch,) = Path("/sys/class/rfkill").glob("*/soft")
+    switch.write_text(str(int(blocked)))
 
 
 def session(page: str) -> list[tuple[str, list[str]]]:

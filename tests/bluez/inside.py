@@ -29,6 +29,7 @@ import gateway as package
 from firmware_sim.app import IN_MEMORY, Bands, Worn
 
 CHECK_S = 150.0  # software playing two cores, which may be shared
+_log = logging.getLogger(__name__)
 PARTS = (link_checks, gateway_checks, bond_checks, howto_checks)
 
 
@@ -62,14 +63,26 @@ async def in_a_house(names: list[str], fleet: int, results: Path, seconds: float
 
 async def run(name: str, house: House, results: Path, seconds: float) -> None:
     fault, began = "", time.monotonic()
+    late = asyncio.get_running_loop().call_later(0.9 * seconds, log_waits)
     try:
         async with asyncio.timeout(seconds):
             await check_of(name)(house)
     except Exception:  # noqa: BLE001 (whatever it is, it is this check's, and the next one runs)
         fault = f"{traceback.format_exc()}\n{house.told()}"
+    late.cancel()
     with results.open("a") as out:
         took = round(time.monotonic() - began, 1)
         out.write(json.dumps({"check": name, "passed": not fault, "seconds": took, "fault": fault}) + "\n")
+
+
+def log_waits() -> None:
+    """What everybody waits for: a check is about to fail because something does not come."""
+    for task in asyncio.all_tasks():
+        awaited, lines = task.get_coro(), []
+        while (frame := getattr(awaited, "cr_frame", None)) is not None:
+            lines.append(f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}")
+            awaited = awaited.cr_await
+        _log.info("task %s waits at %s", task.get_name(), " > ".join(lines))
 
 
 def log_to(file: Path) -> None:

@@ -10,7 +10,7 @@ from bleak.backends.service import BleakGATTServiceCollection
 from house import BANDS, House
 
 from gateway import profile
-from gateway.link import Link, LinkLost, Peripheral, RadioAddress, RadioLost, Refused
+from gateway.link import LinkLost, Peripheral, RadioLost, Refused
 
 
 async def discovery(house: House) -> None:
@@ -85,10 +85,7 @@ async def services_told_in_part(house: House) -> None:
 
 async def an_adapter_unplugged(house: House) -> None:
     heard = asyncio.Event()
-    async with (
-        house.second_adapter() as second,
-        Link(radio=RadioAddress.parse("bluez:hci1"), book=house.book()) as link,
-    ):
+    async with house.second_adapter() as second, house.link("bluez:hci1") as link:
         scan = asyncio.create_task(link.scan(lambda _sighting: heard.set()))
         await heard.wait()
         assert not link.lost
@@ -115,6 +112,21 @@ async def link_loss(house: House) -> None:
         house.band(2).peripheral._device.once("connection", lambda _connection: house.band(2).peripheral.drop_link())
         async with house.connected(link, house.identity(2)) as band:
             assert len(await band.read(profile.LOG)) >= 20
+
+
+async def the_end_of_a_link_is_no_advertisement(house: House) -> None:
+    """A band that went away must not be tried, and waited for, as if it were there."""
+    async with house.worn(49) as band, house.link() as link:
+        address, heard = house.shown_by(band), []
+        sighting = (await house.sight(link, address))[address]
+        scan = asyncio.create_task(link.scan(lambda sighting: heard.append(sighting.address)))
+        async with link.connected(sighting) as connected:
+            heard.clear()
+            await band.peripheral.turn_off()
+            await connected.closed.wait()
+        scan.cancel()
+        await asyncio.gather(scan, return_exceptions=True)
+        assert address not in heard
 
 
 async def twelve_bands_at_once(house: House) -> None:
