@@ -21,7 +21,7 @@ def install(key: bytes) -> None:
     (Path.home() / "ca.crt").touch()
     for line in _typed():
         subprocess.run(["sh", "-e", "-c", line], cwd=ROOT, check=True)
-    PLACE.mkdir(parents=True)
+    PLACE.mkdir(parents=True, exist_ok=True)
     subprocess.run(["mount", "--bind", ROOT, PLACE], check=True)
 
 
