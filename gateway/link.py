@@ -328,10 +328,6 @@ class Peripheral:
         """Bond; nothing is kept in the book yet. Raises LinkLost."""
         return await _answer(self._bonds.pair(self._device), PAIR_S_MAX)
 
-    async def bonds_changed(self) -> None:
-        """Tell the stack that the book has another bond. Raises LinkLost."""
-        await _answer(self._bonds.bonds_changed(), ANSWER_S_MAX)
-
 
 async def _answer(work: Awaitable[T], timeout_s: float) -> T:
     try:

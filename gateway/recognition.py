@@ -112,7 +112,6 @@ class Recognition:
             self._refuse(OTHER)
         now = self._clock.now()
         self._book.add(Bond(identity=paired.identity, token=token, paired_at=now, keys=paired.keys))
-        await band.bonds_changed()
         _log.info("bonded with a band; %d in all", len(self._book))
         return paired.identity
 
