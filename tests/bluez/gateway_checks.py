@@ -165,4 +165,4 @@ async def the_program_as_installed(house: House) -> None:
         await until(lambda: not town.statuses[-1].online)
     assert len(town.readings) == len({one.minute for one in town.readings})
     assert (installed.STATE / "bonds.json").exists()
-    assert not installed.open_to_others()
+    assert not (found := installed.open_to_others()), found
