@@ -22,7 +22,6 @@ from gateway.bonds import ORDER_S, BondBook, Order
 from gateway.link import RadioAddress, RadioLost
 from gateway.metrics import Metrics
 from gateway.outbox_file import NAME as OUTBOX_FILE
-from gateway.reader import Reader
 from gateway.recognition import OWN_SERIAL
 from gateway.settings import GatewaySettings, load
 from gateway.status import in_words, retained_status
@@ -111,6 +110,8 @@ def run(args: argparse.Namespace) -> int:
 
 async def read_bands(settings: GatewaySettings, *, broker: BrokerAddress, radios: Sequence[RadioAddress]) -> None:
     """Read bands until SIGTERM or SIGINT; then close the open minutes, drain the outbox and say the last status."""
+    from gateway.reader import Reader  # with scipy, which takes a small machine seconds: `pair` and `status` need none
+
     loop = asyncio.get_running_loop()
     clock = SystemClock()
     stopping = asyncio.Event()

@@ -1,7 +1,8 @@
 """Bonds where BlueZ keeps them: an agent that answers for the gateway, pairing, and taking a bond out, over D-Bus.
 
-BlueZ asks an `org.bluez.Agent1` before it pairs, and bleak brings none. Ours says yes for the band that the gateway is
-pairing at this moment, and no to everybody else. Interfaces: BlueZ 5.66, doc/agent-api.txt, device-api.txt.
+BlueZ pairs with nobody unless there is an `org.bluez.Agent1`, and bleak brings none. It does not ask the agent when it
+was told to pair, by `Pair` (since 5.55; bleak needs that one too). So ours says no: who asks does so on his own.
+Interfaces: BlueZ 5.66, doc/agent-api.txt, device-api.txt.
 """
 
 # No annotations from the future: dbus_fast reads those of the agent's methods as D-Bus signatures.
@@ -14,7 +15,7 @@ from bleak.backends.device import BLEDevice
 from bleak.exc import BleakError
 from dbus_fast import BusType, DBusError, Message, MessageType, Variant
 from dbus_fast.aio import MessageBus
-from dbus_fast.annotations import DBusObjectPath, DBusStr, DBusUInt32
+from dbus_fast.annotations import DBusObjectPath
 from dbus_fast.service import ServiceInterface, dbus_method
 
 from gateway.bonds import BondBook, Paired
@@ -33,38 +34,15 @@ _REJECTED: Final = "org.bluez.Error.Rejected"
 
 
 class Agent(ServiceInterface):
-    """An agent without display and keys. `pairing` are the D-Bus paths of the devices that may pair now."""
+    """Says no to whoever asks to pair. What it does not answer at all BlueZ takes for a no, too."""
 
     def __init__(self) -> None:
         super().__init__("org.bluez.Agent1")
-        self.pairing: set[str] = set()
 
     @dbus_method()
-    def Release(self) -> None:  # noqa: N802 (the method's name in BlueZ, as below)
-        """BlueZ lets go of the agent."""
-
-    @dbus_method()
-    def RequestAuthorization(self, device: DBusObjectPath) -> None:  # noqa: N802
-        """Just Works, begun by the other side."""
-        self._allow(device)
-
-    @dbus_method()
-    def RequestConfirmation(self, device: DBusObjectPath, passkey: DBusUInt32) -> None:  # noqa: ARG002, N802
-        """A number that nobody can compare here."""
-        self._allow(device)
-
-    @dbus_method()
-    def AuthorizeService(self, device: DBusObjectPath, uuid: DBusStr) -> None:  # noqa: ARG002, N802
-        """A service of ours for the other side: we offer none."""
-        raise DBusError(_REJECTED, "no services here")
-
-    @dbus_method()
-    def Cancel(self) -> None:  # noqa: N802
-        """A request was withdrawn."""
-
-    def _allow(self, device: str) -> None:
-        if device not in self.pairing:
-            raise DBusError(_REJECTED, "not asked for")
+    def RequestAuthorization(self, device: DBusObjectPath) -> None:  # noqa: ARG002, N802 (as BlueZ names it)
+        """Just Works, not begun by us."""
+        raise DBusError(_REJECTED, "not asked for")
 
 
 class BluezBonds:
@@ -77,7 +55,6 @@ class BluezBonds:
         self.lost = asyncio.Event()
         self._bus = bus
         self._adapter = f"/org/bluez/{adapter}"
-        self._agent = Agent()
         self._others: set[str] = set()  # identities that this machine bonded with for somebody else
 
     @classmethod
@@ -88,7 +65,7 @@ class BluezBonds:
             bonds._bus.add_message_handler(bonds._watch)
             await bonds._listen(f"type='signal',interface='{_BUS}',member='NameOwnerChanged',arg0='{BLUEZ}'")
             await bonds._listen(f"type='signal',interface='{_MANAGER}',member='InterfacesRemoved',sender='{BLUEZ}'")
-            bonds._bus.export(_AGENT_PATH, bonds._agent)
+            bonds._bus.export(_AGENT_PATH, Agent())
             manager = ("/org/bluez", "org.bluez.AgentManager1")
             await bonds._call(*manager, "RegisterAgent", "os", _AGENT_PATH, "NoInputNoOutput")
             await bonds._call(*manager, "RequestDefaultAgent", "o", _AGENT_PATH)
@@ -110,12 +87,7 @@ class BluezBonds:
 
     async def pair(self, device: BLEDevice) -> Paired:
         """Bond with a connected band."""
-        path = _path(device)
-        self._agent.pairing.add(path)
-        try:
-            await self._call(path, DEVICE, "Pair")
-        finally:
-            self._agent.pairing.discard(path)
+        await self._call(_path(device), DEVICE, "Pair")
         identity = await self.secured(device)
         if identity is None:
             raise BleakError("the pairing gave no bond")

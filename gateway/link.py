@@ -132,7 +132,8 @@ class Link:
         except (OSError, BleakError) as fault:
             if self._bluez is not None:
                 self._bluez.close()
-            raise RadioLost(f"the radio {self._radio} cannot be opened ({fault}): does BlueZ run?") from None
+            why = "does BlueZ run, or does rfkill block it?"
+            raise RadioLost(f"the radio {self._radio} cannot be opened ({fault}): {why}") from None
         return self
 
     async def __aexit__(
@@ -208,6 +209,7 @@ class Link:
             "a band",
             lambda _client: closed.set(),
             max_attempts=attempts,
+            use_services_cache=False,  # bleak keeps them as BlueZ told them, now and then in part
             timeout=CONNECT_S_MAX,
             **self._client_options(made),
         )
@@ -274,7 +276,7 @@ class Link:
 
     def _client_options(self, made: Callable[[], None]) -> dict[str, Any]:
         if self._adapter is None:
-            return {"bluez": {"adapter": self._radio.target}}
+            return {}  # the device knows its adapter
         from gateway.bumble_backend import BleakClientBumble
 
         return {"backend": BleakClientBumble, "radio": self._adapter, "made": made}
@@ -325,10 +327,6 @@ class Peripheral:
     async def pair(self) -> Paired:
         """Bond; nothing is kept in the book yet. Raises LinkLost."""
         return await _answer(self._bonds.pair(self._device), PAIR_S_MAX)
-
-    async def forget(self, identity: str) -> None:
-        """Take a bond out of the stack. Raises LinkLost."""
-        await _answer(self._bonds.forget(identity), ANSWER_S_MAX)
 
 
 async def _answer(work: Awaitable[T], timeout_s: float) -> T:

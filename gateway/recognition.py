@@ -80,17 +80,17 @@ class Recognition:
                 self._refuse(MISSING)
             return Recognised(token)
         if identity is not None:
-            await self._known(band, identity, token)
+            self._known(identity, token)
             return Recognised(token, identity)
         if not self._covered(token):
             raise NotRecognised(NO_CONSENT)
         return Recognised(token, await self._bond(band, serial, token))
 
-    async def _known(self, band: Peripheral, identity: str, token: str) -> None:
+    def _known(self, identity: str, token: str) -> None:
         """Whether the bond that encrypts the link is this band's."""
-        bond = self._book.of(identity)
-        if bond is None:  # BlueZ bonded with it by itself, or by somebody's hand: that proves nothing
-            await band.forget(identity)
+        bond = self._book.of(
+            identity
+        )  # None: BlueZ's alone, by somebody's hand; that proves nothing, and Link removes it
         if bond is None or bond.token != token:
             self._refuse(MISSING if bond is None and self._book.of_token(token) is None else OTHER)
 
@@ -109,7 +109,6 @@ class Recognition:
             raise
         # Over the encrypted link once more: what was read before could have been said by anybody in between.
         if await self._serial(band) != serial or (known is not None and known.identity != paired.identity):
-            await band.forget(paired.identity)
             self._refuse(OTHER)
         now = self._clock.now()
         self._book.add(Bond(identity=paired.identity, token=token, paired_at=now, keys=paired.keys))

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from bleak.backends.device import BLEDevice
 from bumble.device import Connection
 from bumble.pairing import PairingConfig, PairingDelegate
 from firmware_central import until
 from gateway_parts import wearer
-from house import RADIO, House, identities, restart_bluetoothd
+from house import RADIO, House, identities, pair_by_hand, restart_bluetoothd
 
 from firmware_sim.security import Security
-from firmware_sim.wristband import Wristband
-from gateway.bluez_bonds import DEVICE, BluezBonds
 from gateway.bonds import Order
 
 
@@ -57,14 +54,18 @@ async def a_bond_that_the_band_lost(house: House) -> None:
 async def bonds_that_bluez_lost(house: House) -> None:
     security = await house.read_before(22)
     await restart_bluetoothd(empty=True)
-    async with house.worn(22, security=security) as band, house.gateway.on(RADIO) as gateway:
-        await until(lambda: gateway.uplink.status().turns.get("not-paired", 0) == 1)
+    async with house.worn(22, security=security) as band:
+        async with house.gateway.on(RADIO) as gateway:
+            await until(lambda: gateway.uplink.status().turns.get("not-paired", 0) == 1)
+            assert gateway.refused("bond:other") == 0
         await band.peripheral.hold_button()
-        await until(lambda: gateway.refused("bond:other"))
-        assert band.records_held
-        assert identity_of(security) not in await identities()
-        await house.order(Order.PAIR, 22)
-        await until(lambda: band.records_held == 0)
+        # Another run: the first one, free to try all again, would try the band's old address too, for 20 s and more.
+        async with house.gateway.on(RADIO) as gateway:
+            await until(lambda: gateway.refused("bond:other"))
+            assert band.records_held
+            assert identity_of(security) not in await identities()
+            await house.order(Order.PAIR, 22)
+            await until(lambda: band.records_held == 0)
     assert identity_of(security) in await identities()
 
 
@@ -87,8 +88,8 @@ async def strangers_leave_no_bond(house: House) -> None:
         strangers = (impostor, enrolled, nobody, leaver)
         await until(lambda: gateway.refused("bond:other"))
         await until(lambda: leaver.peripheral.security.bonds == 1)
-        await until(lambda: gateway.uplink.status().turns.get("failed", 0) >= 3)
-        await until(lambda: not any(one.peripheral.connected for one in strangers))
+        demanding = enrolled.peripheral.security, nobody.peripheral.security
+        await until(lambda: gateway.uplink.status().turns.get("failed", 0) >= 3 or any(one.bonds for one in demanding))
         assert all(one.records_held for one in strangers)
         assert [one.peripheral.security.bonds for one in strangers] == [0, 0, 0, 1]
         assert {bond.identity for bond in gateway.book} == before
@@ -105,28 +106,18 @@ async def a_left_over_bond_is_none(house: House) -> None:
         address = house.shown_by(left)
         async with house.link() as link:
             await house.sight(link, address)
-        await pair_by_hand(address, left)
+        await pair_by_hand(address)
+        await until(lambda: not left.peripheral.connected)
         assert identity_of(left.peripheral.security) in await identities()
         async with house.gateway.on(RADIO) as gateway:
             await until(lambda: gateway.uplink.status().turns.get("no-consent", 0) == 1)
             await until(lambda: gateway.uplink.status().turns.get("not-paired", 0) == 1)
             assert await identities() == before
-            await pair_by_hand(house.shown_by(made), made)
+            await pair_by_hand(house.shown_by(made))
+            await until(lambda: not made.peripheral.connected)
             house.town.give(*wearer(34))
             await until(lambda: gateway.refused("bond:missing"))
             await until(lambda: not made.peripheral.connected)
             assert await identities() == before
         assert left.records_held
         assert made.records_held
-
-
-async def pair_by_hand(address: str, band: Wristband) -> None:
-    """As `bluetoothctl pair` would."""
-    device = BLEDevice(address, None, {"path": f"/org/bluez/hci0/dev_{address.replace(':', '_')}"})
-    bonds = await BluezBonds.open("hci0")
-    try:
-        await bonds.pair(device)
-        await bonds._call(device.details["path"], DEVICE, "Disconnect")
-    finally:
-        bonds.close()
-    await until(lambda: not band.peripheral.connected)

@@ -12,7 +12,10 @@ FLEET: Final = (
     "encrypted_read",
     "bonded_reconnect",
     "another_address_same_band",
+    "services_told_in_part",
     "link_loss",
+    "the_end_of_a_link_is_no_advertisement",
+    "an_adapter_unplugged",
     "twelve_bands_at_once",
     "drain",
     "withdrawal_removes_the_device",
@@ -23,9 +26,12 @@ ALONE: Final = (
     "strangers_leave_no_bond",
     "a_left_over_bond_is_none",
     "two_adapters",
+    "a_left_over_bond_is_its_adapters",
     "bluetoothd_killed_in_a_reading",
     "a_plain_strap",
     "bonds_that_bluez_lost",
+    "the_lines_of_the_how_tos",
+    "a_blocked_adapter_is_told_of",
     "the_program_as_installed",
 )
 NAMES: Final = FLEET + ALONE

@@ -5,17 +5,25 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import installed
 from firmware_central import START, until
 from gateway_parts import KEY, town_of, wearer
-from house import BANDS, EVERY_MINUTE, LATER, MINUTES, RADIO, House, identities, restart_bluetoothd
+from house import (
+    BANDS,
+    EVERY_MINUTE,
+    LATER,
+    MINUTES,
+    RADIO,
+    House,
+    identities,
+    pair_by_hand,
+    restart_bluetoothd,
+)
 from strap import strap_on
 
 from contracts.consent import band_token, new_pseudonym
 from contracts.reading import Reading
-from firmware_sim.adapter import open_adapter
 from firmware_sim.profile import Kind
 
 
@@ -70,10 +78,8 @@ async def bluetoothd_killed_in_a_reading(house: House) -> None:
 async def two_adapters(house: House) -> None:
     for number in range(41, 47):
         house.town.give(*wearer(number))
-    second = await open_adapter("vhci", link=house.bands.link)
     async with AsyncExitStack() as stack:
-        stack.push_async_callback(second.close)
-        await until(lambda: Path("/sys/class/bluetooth/hci1").exists())
+        await stack.enter_async_context(house.second_adapter())
         bands = {number: await stack.enter_async_context(house.worn(number)) for number in range(41, 47)}
         held = sum(band.records_held for band in bands.values())
 
@@ -94,6 +100,20 @@ async def two_adapters(house: House) -> None:
     assert all(band.peripheral.security.bonds == 1 for band in bands.values())
 
 
+async def a_left_over_bond_is_its_adapters(house: House) -> None:
+    """Who bonded by hci1, and is no band of ours, is none of hci0's business."""
+    async with house.second_adapter(), house.worn(48) as band:
+        address, identity = house.shown_by(band), band.peripheral.security.identity.to_string(False)
+        async with house.link("bluez:hci1") as link:
+            await house.sight(link, address)
+        await pair_by_hand(address, "hci1")
+        assert identity not in await identities()
+        async with house.link():
+            assert identity in await identities("hci1")
+        async with house.link("bluez:hci1"):
+            assert identity not in await identities("hci1")
+
+
 async def a_plain_strap(house: House) -> None:
     serial, pseudonym = "HR-0001", new_pseudonym(bytes(16))
     house.town.give(band_token(KEY, serial), pseudonym)
@@ -105,14 +125,19 @@ async def a_plain_strap(house: House) -> None:
     def minutes() -> list[Reading]:
         return [one for one in house.town.readings if one.pseudonym == pseudonym]
 
-    async with strap_on(house.bands.link, serial, second_s=0.05, passed=passed), house.gateway.on(RADIO) as gateway:
-        await until(lambda: len(minutes()) >= 2)
-        assert gateway.uplink.status().bands_connected == 1
-        assert gateway.uplink.status().frames_rejected == {}
+    async with strap_on(house.bands.link, serial, second_s=0.03, passed=passed) as strap:
+        address = strap.static_address.to_string(False)
+        async with house.link() as link:
+            await house.sight(link, address)
+        await pair_by_hand(address)  # somebody's own doing, which the gateway leaves alone
+        async with house.gateway.on(RADIO) as gateway:
+            await until(lambda: len(minutes()) >= 2)
+            assert gateway.uplink.status().bands_connected == 1
+            assert gateway.uplink.status().frames_rejected == {}
     whole = minutes()[1]
     assert whole.hr is not None
     assert abs(whole.hr - 80) < 1
-    assert await identities() == before
+    assert await identities() == {*before, address}
 
 
 async def the_program_as_installed(house: House) -> None:
@@ -128,8 +153,9 @@ async def the_program_as_installed(house: House) -> None:
                 # Its clock is set, so that its first and its last minute are not whole ones.
                 await until(lambda: (not band.records_held and len(town.readings) >= MINUTES - 1) or gateway.ended)
             assert not gateway.ended, gateway.said
-            pair = ["gateway", "pair", "--band", "WP-000051", "--band-key-file", str(installed.KEY_FILE)]
-            assert "lets WP-000051 bond" in await installed.Program(pair, environment).finish()
+            pair = ["--settings", str(installed.SETTINGS), "gateway", "pair", "--band", "WP-000051"]
+            order = installed.Program([*pair, "--band-key-file", str(installed.KEY_FILE)], {})
+            assert "lets WP-000051 bond" in await order.finish()
             known = {"WIJKPOLS_BROKER_URL": environment["WIJKPOLS_BROKER_URL"]}
             status = await installed.Program(["gateway", "status", "--name", name], known).finish()
             assert f"{name} in {environment['WIJKPOLS_GATEWAY_DISTRICT']}: online" in status
@@ -138,4 +164,5 @@ async def the_program_as_installed(house: House) -> None:
         assert "bonded with a band; 1 in all" in await gateway.finish()
         await until(lambda: not town.statuses[-1].online)
     assert len(town.readings) == len({one.minute for one in town.readings})
-    assert installed.bonds_mode() == 0o600
+    assert (installed.STATE / "bonds.json").exists()
+    assert not (found := installed.open_to_others()), found

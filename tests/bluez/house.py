@@ -13,16 +13,19 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+from bleak.backends.bluezdbus.manager import get_global_bluez_manager
+from bleak.backends.device import BLEDevice
 from firmware_central import START, until
 from gateway_parts import DISTRICT, KEY, Gateway, Mosquitto, Town, eventually, wearer
 
 from contracts.consent import band_token
+from firmware_sim.adapter import Adapter, open_adapter
 from firmware_sim.app import Bands
 from firmware_sim.record_log import MemoryMedium, RecordLog
 from firmware_sim.security import Security
 from firmware_sim.synthetic import Person, Wearing
 from firmware_sim.wristband import Wristband
-from gateway.bluez_bonds import BluezBonds
+from gateway.bluez_bonds import DEVICE, BluezBonds
 from gateway.bonds import Bond, BondBook, Order
 from gateway.link import Link, Peripheral, RadioAddress, Sighting
 from gateway.status import in_words
@@ -32,6 +35,8 @@ BANDS: Final = 12
 RADIO: Final = "bluez:hci0"
 LATER: Final = START + 60 * MINUTES
 READ_BEFORE: Final = (21, 22, 23, 24)
+#: For bands that advertise ten times a second, on two cores that software plays.
+SIGHT_S: Final = 40.0
 EVERY_MINUTE: Final = [START + 60 * i for i in range(MINUTES)]
 
 
@@ -60,10 +65,21 @@ class House:
         return BondBook(self.gateway.folder)
 
     @asynccontextmanager
-    async def link(self) -> AsyncIterator[Link]:
+    async def link(self, radio: str = RADIO) -> AsyncIterator[Link]:
         self._book = self.book()
-        async with Link(radio=RadioAddress.parse(RADIO), book=self._book) as link:
+        async with Link(radio=RadioAddress.parse(radio), book=self._book) as link:
             yield link
+
+    @asynccontextmanager
+    async def second_adapter(self) -> AsyncIterator[Adapter]:
+        """One more, hci1, in the same air."""
+        manager = await get_global_bluez_manager()
+        second = await open_adapter("vhci", link=self.bands.link)
+        try:
+            await until(lambda: "/org/bluez/hci1" in manager._adapters)
+            yield second
+        finally:
+            await second.close()
 
     @asynccontextmanager
     async def worn(
@@ -119,7 +135,11 @@ class House:
 
         scan = asyncio.create_task(link.scan(seen))
         try:
-            await enough.wait()
+            async with asyncio.timeout(SIGHT_S):
+                await enough.wait()
+        except TimeoutError:
+            silent = set(wanted) - set(heard)
+            raise AssertionError(f"not heard within {SIGHT_S:.0f} s: {silent}; heard: {set(heard)}") from None
         finally:
             scan.cancel()
             await asyncio.gather(scan, return_exceptions=True)
@@ -155,6 +175,17 @@ class House:
         return sorted(one.minute for one in self.town.readings if one.pseudonym == wearer(number)[1])
 
 
+async def pair_by_hand(address: str, adapter: str = "hci0") -> None:
+    """As `bluetoothctl pair` would, and `disconnect`."""
+    device = BLEDevice(address, None, {"path": f"/org/bluez/{adapter}/dev_{address.replace(':', '_')}"})
+    bonds = await BluezBonds.open(adapter)
+    try:
+        await bonds.pair(device)
+        await bonds._call(device.details["path"], DEVICE, "Disconnect")
+    finally:
+        bonds.close()
+
+
 async def identities(adapter: str = "hci0") -> set[str]:
     """Whom BlueZ is bonded with."""
     bonds = await BluezBonds.open(adapter)
@@ -170,10 +201,11 @@ STORE: Final = Path("/var/lib/bluetooth")
 
 async def restart_bluetoothd(*, empty: bool = False) -> None:
     """Kill it, and start it again; `empty`: without its store."""
-    await asyncio.to_thread(_restart, empty)
+    await asyncio.to_thread(restart_now, empty=empty)
 
 
-def _restart(empty: bool) -> None:
+def restart_now(*, empty: bool) -> None:
+    """As `restart_bluetoothd`, with nothing else going on."""
     pid = int(PID.read_text())
     with contextlib.suppress(ChildProcessError):  # the first one is no child of ours
         os.kill(pid, signal.SIGKILL)

@@ -12,19 +12,25 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 PLACE: Final = Path("/opt/wijkpols")
 STATE: Final = Path("/var/lib/wijkpols")
 KEY_FILE: Final = Path("/etc/wijkpols/band.key")
+SETTINGS: Final = Path("/etc/wijkpols/gateway.env")
 
 
 def install(key: bytes) -> None:
-    """The how-to's steps 1 and 2, on a machine that is thrown away; the checkout takes the place of the package."""
-    subprocess.run(["adduser", "--quiet", "--system", "--group", "--home", STATE, "wijkpols"], check=True)
-    subprocess.run(["adduser", "--quiet", "wijkpols", "bluetooth"], check=True)
-    PLACE.mkdir(parents=True)
+    """Run the how-to's steps 1 and 2, on a machine that is thrown away; the checkout takes the place of the package."""
+    (Path.home() / "band.key").write_text(key.hex() + "\n")
+    (Path.home() / "ca.crt").touch()
+    for line in _typed():
+        subprocess.run(["sh", "-e", "-c", line], cwd=ROOT, check=True)
+    PLACE.mkdir(parents=True, exist_ok=True)
     subprocess.run(["mount", "--bind", ROOT, PLACE], check=True)
-    KEY_FILE.parent.mkdir(parents=True)
-    KEY_FILE.write_text(key.hex() + "\n")
-    subprocess.run(["chown", "-R", "root:wijkpols", KEY_FILE.parent], check=True)
-    subprocess.run(["chmod", "750", KEY_FILE.parent], check=True)
-    subprocess.run(["chmod", "640", KEY_FILE], check=True)
+
+
+def _typed() -> list[str]:
+    """What root types there about the user wijkpols and its files; all but the editor."""
+    page = (ROOT / "docs" / "how-to" / "build-a-gateway-on-a-raspberry-pi.md").read_text()
+    steps = page.partition("\n## 1. ")[2].partition("\n## 3. ")[0].splitlines()
+    lines = [line.strip().removeprefix("sudo ") for line in steps if line.startswith("    sudo ")]
+    return [line for line in lines if line.startswith("adduser ") or ("/etc/wijkpols" in line and "nano " not in line)]
 
 
 def settings(broker: str) -> dict[str, str]:
@@ -36,18 +42,21 @@ def settings(broker: str) -> dict[str, str]:
 
 def service() -> list[str]:
     """The unit's ExecStart, without its program."""
-    unit = (ROOT / "deploy" / "systemd" / "wijkpols-gateway.service").read_text().splitlines()
-    (start,) = (line.removeprefix("ExecStart=") for line in unit if line.startswith("ExecStart="))
-    program, *words = shlex.split(start)
+    program, *words = shlex.split(_of_unit("ExecStart"))
     assert program == f"{PLACE}/.venv/bin/wijkpols"
     return words
+
+
+def _of_unit(setting: str) -> str:
+    unit = (ROOT / "deploy" / "systemd" / "wijkpols-gateway.service").read_text().splitlines()
+    return dict(line.split("=", 1) for line in unit if "=" in line and not line.startswith("#"))[setting]
 
 
 class Program:
     """`wijkpols` with these words, as the user wijkpols of the group bluetooth. Its output outlives the machine."""
 
     def __init__(self, words: list[str], environment: dict[str, str]) -> None:
-        self._output = Path("/results") / f"program-{words[1]}.log"
+        self._output = Path("/results") / f"program-{words[words.index('gateway') + 1]}.log"
         with self._output.open("wb") as out:
             self.process = subprocess.Popen(
                 [PLACE / ".venv" / "bin" / "python", "-m", "wijkpols", *words],
@@ -56,7 +65,7 @@ class Program:
                 user="wijkpols",
                 group="wijkpols",
                 extra_groups=["bluetooth"],
-                umask=0o077,
+                umask=int(_of_unit("UMask"), 8),
                 stdout=out,
                 stderr=subprocess.STDOUT,
             )
@@ -76,6 +85,6 @@ class Program:
         return self.said
 
 
-def bonds_mode() -> int:
-    """The rights of the file of bonds."""
-    return (STATE / "bonds.json").stat().st_mode & 0o777
+def open_to_others() -> list[str]:
+    """Files of the gateway that other accounts of the machine can read or write."""
+    return [path.name for path in STATE.iterdir() if path.stat().st_mode & 0o077]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 
+from bleak.backends.bluezdbus.manager import get_global_bluez_manager
+from bleak.backends.service import BleakGATTServiceCollection
 from house import BANDS, House
 
 from gateway import profile
-from gateway.link import LinkLost, Peripheral, Refused
+from gateway.link import LinkLost, Peripheral, RadioLost, Refused
 
 
 async def discovery(house: House) -> None:
@@ -66,6 +68,34 @@ async def another_address_same_band(house: House) -> None:
             assert len(await band.read(profile.LOG)) >= 20
 
 
+async def services_told_in_part(house: House) -> None:
+    """What bleak keeps of a discovery that BlueZ told of in part, now and then, is not all there is."""
+    await house.ensure_bond(2)
+    async with house.link() as link:
+        async with house.connected(link, house.identity(2)) as band:
+            (path,) = link._linked
+            kept = (await get_global_bluez_manager())._services_cache
+            part = BleakGATTServiceCollection()
+            part.add_service(next(iter(kept[path])))
+            kept[path] = part
+            assert band.has(profile.LOG)
+        async with house.connected(link, house.identity(2)) as band:
+            assert len(await band.read(profile.LOG)) >= 20
+
+
+async def an_adapter_unplugged(house: House) -> None:
+    heard = asyncio.Event()
+    async with house.second_adapter() as second, house.link("bluez:hci1") as link:
+        scan = asyncio.create_task(link.scan(lambda _sighting: heard.set()))
+        await heard.wait()
+        assert not link.lost
+        await second.close()
+        try:
+            await scan
+        except RadioLost:
+            assert link.lost
+
+
 async def link_loss(house: House) -> None:
     await house.ensure_bond(2)
     async with house.link() as link:
@@ -78,8 +108,25 @@ async def link_loss(house: House) -> None:
                 pass
             else:
                 raise AssertionError("a lost link gave a value")
+        # Lost once as it is made: that is no refusal of the key, and is tried again.
+        house.band(2).peripheral._device.once("connection", lambda _connection: house.band(2).peripheral.drop_link())
         async with house.connected(link, house.identity(2)) as band:
             assert len(await band.read(profile.LOG)) >= 20
+
+
+async def the_end_of_a_link_is_no_advertisement(house: House) -> None:
+    """A band that went away must not be tried, and waited for, as if it were there."""
+    async with house.worn(49) as band, house.link() as link:
+        address, heard = house.shown_by(band), []
+        sighting = (await house.sight(link, address))[address]
+        scan = asyncio.create_task(link.scan(lambda sighting: heard.append(sighting.address)))
+        async with link.connected(sighting) as connected:
+            heard.clear()
+            await band.peripheral.turn_off()
+            await connected.closed.wait()
+        scan.cancel()
+        await asyncio.gather(scan, return_exceptions=True)
+        assert address not in heard
 
 
 async def twelve_bands_at_once(house: House) -> None:
@@ -97,4 +144,7 @@ async def twelve_bands_at_once(house: House) -> None:
         assert all(one.peripheral.connected for one in house.bands.wristbands)
         logs = await asyncio.gather(*(band.read(profile.LOG) for band in bands))
         assert len(set(logs)) == BANDS
+        for one in house.bands.wristbands:  # BlueZ would take two seconds to hang up on each
+            one.peripheral.drop_link()
+        await asyncio.gather(*(band.closed.wait() for band in bands))
     assert len(house.book()) == BANDS

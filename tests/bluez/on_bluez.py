@@ -47,9 +47,11 @@ def outcome() -> Outcome:
 
 @pytest.mark.timeout(MACHINE_S_MAX + 120)  # the first one waits for the machine, and perhaps for its kernel
 @pytest.mark.parametrize("name", NAMES)
-def test_on_bluez(outcome: Outcome, name: str):
+def test_on_bluez(outcome: Outcome, name: str, capsys: pytest.CaptureFixture[str]):
     check = outcome.checks.get(name)
     assert check is not None, f"the guest did not tell of {name}; its console:\n{outcome.console[-3000:]}"
+    with capsys.disabled():
+        sys.stdout.write(f" {name}: {check['seconds']} s\n")
     assert check["passed"] is True, check["fault"]
 
 

@@ -61,5 +61,8 @@ async def strap_on(link: AirLink, serial: str, *, second_s: float, passed: Calla
     finally:
         measuring.cancel()
         await asyncio.gather(measuring, return_exceptions=True)
-        await device.power_off()
+        for connection in list(device.connections.values()):
+            await connection.disconnect()
+        await device.power_off()  # and with it a restart of its advertising that is under way
+        await device.stop_advertising()  # else it stays as a ghost that everybody tries to connect to
         link.remove_controller(controller)
