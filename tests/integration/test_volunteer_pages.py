@@ -273,6 +273,7 @@ def test_what_is_no_form_of_ours_is_refused(guest: httpx.Client, content: bytes,
     answer = guest.post("/mijn/inloggen", content=content, headers={"Content-Type": kind})
     assert answer.status_code == status
     assert answer.headers["content-type"].startswith("text/html")
+    assert "Dit formulier kunnen we niet aannemen" in answer.text
 
 
 def test_choices_change_and_nothing_chosen_is_a_withdrawal(town: Town, url: str) -> None:
@@ -300,8 +301,11 @@ def test_choices_change_and_nothing_chosen_is_a_withdrawal(town: Town, url: str)
 @pytest.mark.parametrize("erase", ["no", "yes"])
 def test_one_tap_stops_with_or_without_erasing(town: Town, url: str, erase: str) -> None:
     person = town.enrol(url)
+    asked = post(person, "/mijn/vragen", **{"per-day": "2", "from": "9", "to": "21"}).text
+    assert "Nu vragen we u 2 keer per dag iets, tussen 9 en 21 uur." in asked
     page = post(person, "/mijn/stoppen", erase=erase).text
     assert "U bent gestopt" in page
+    assert ("Nu vragen we u niets." in person.http.get("/mijn/vragen").text) == (erase == "yes")
     assert ("Daar zijn we mee bezig" in page) == (erase == "yes")
     assert town.registry.ledger.covered(Purpose.DISTRICT_INDEX, town.clock.time + 1).get(person.pseudonym) is None
     if erase == "yes":
