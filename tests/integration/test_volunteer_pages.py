@@ -213,6 +213,19 @@ def test_guessing_claim_codes_is_stopped_on_pages_and_api_together(tmp_path: Pat
         assert http.post("/mijn/meedoen", data={"code": good, "adult": "yes"}).status_code == 200
 
 
+def test_behind_a_proxy_a_client_is_the_address_that_the_proxy_saw_and_not_one_that_it_names(tmp_path: Path) -> None:
+    town = Town(tmp_path)
+    with serving(town.app) as url, httpx.Client(base_url=url) as http:
+
+        def tried(number: int, seen: str) -> int:
+            form = {"code": f"AAAA-BBBB-CCCC-{number:04}", "secret": SECRET}
+            said = {"X-Forwarded-For": f"198.51.100.{number}, {seen}"}
+            return http.post("/mijn/inloggen", data=form, headers=said).status_code
+
+        assert {tried(number, "203.0.113.9") for number in range(30)} == {403}
+        assert [tried(31, "203.0.113.9"), tried(32, "203.0.113.10")] == [429, 403]
+
+
 def test_recovery_words_give_a_new_secret_once_and_end_all_sessions(town: Town, url: str, guest: httpx.Client) -> None:
     person = town.enrol(url)
     new = "een heel nieuw wachtwoord"
