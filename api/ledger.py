@@ -176,7 +176,7 @@ class Ledger:
             record = self._record(pseudonym, choices, at=at, district=current.district, language=language)
             if record.event is Event.REFUSED and current.stands:
                 record = msgspec.structs.replace(record, event=Event.WITHDRAWN)
-            elif record.stands and current.event in (Event.INVALIDATED, Event.EXPIRED):
+            elif record.stands and current.lapsed:
                 record = msgspec.structs.replace(record, event=Event.RENEWED)
             if erase:
                 record = records.with_erasure(record)

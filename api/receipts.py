@@ -226,7 +226,7 @@ def _record(record: ConsentRecord) -> dict[str, Any]:
             "@type": _STATUS[record.event],
             "event": record.event.value,
             "indicatedAt": _time(record.at),
-            "indicatedBy": "dpv:DataController" if record.event in _ENDED_BY_US else "dpv:DataSubject",
+            "indicatedBy": "dpv:DataController" if record.lapsed else "dpv:DataSubject",
             **({"bandPressedAt": _time(record.pressed_at)} if record.pressed_at else {}),
         },
         "control": {"@type": "dpv:WithdrawConsent", "exercisedAt": record.withdrawal_method},
@@ -235,9 +235,6 @@ def _record(record: ConsentRecord) -> dict[str, Any]:
             for article, where in record.rights.items()
         ],
     }
-
-
-_ENDED_BY_US: Final = (Event.INVALIDATED, Event.EXPIRED)
 
 
 def _process(record: ConsentRecord, purpose: Purpose, kinds: tuple[Category, ...]) -> dict[str, Any]:

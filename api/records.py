@@ -97,6 +97,11 @@ class ConsentRecord(
         return self.erase and not self.erase_before
 
     @property
+    def lapsed(self) -> bool:
+        """Whether it was ended by us: the notice changed, or its time was over."""
+        return self.event in (Event.INVALIDATED, Event.EXPIRED)
+
+    @property
     def stands(self) -> bool:
         """Whether this is a yes; whether it covers anything now is a matter of its time, too."""
         return self.event in (Event.GIVEN, Event.RENEWED)
@@ -192,7 +197,7 @@ def message_of(record: ConsentRecord, revision: int) -> ConsentMessage:
     """What is published of a record. A choice with nothing in it is said as a withdrawal, never implied."""
     message = ConsentMessage(
         revision=revision,
-        state=ConsentState.WITHDRAWN,
+        state=ConsentState.LAPSED if record.lapsed else ConsentState.WITHDRAWN,
         pseudonym=record.principal_id,
         district=record.district,
         issued_at=record.at,

@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from contracts.ports import SystemClock
 from contracts.reading import Category
+from gateway.bonds import BondBook
 from gateway.link import RadioAddress
 from gateway.reader import Reader
 from gateway.uplink import Uplink
@@ -62,7 +63,12 @@ async def gateway(broker: Mosquitto, folder: Path, radio: str, slots: int) -> As
     with uplink:
         await asyncio.to_thread(uplink.wait_for_consents, 0, 30)
         reader = Reader(
-            radios=[RadioAddress.parse(f"bumble:{radio}")], slots=slots, key=KEY, uplink=uplink, clock=SystemClock()
+            radios=[RadioAddress.parse(f"bumble:{radio}")],
+            slots=slots,
+            key=KEY,
+            uplink=uplink,
+            clock=SystemClock(),
+            book=BondBook(folder),
         )
         task = asyncio.create_task(reader.run())
         try:
@@ -94,7 +100,7 @@ async def live(broker: Mosquitto, folder: Path, number: int, seconds: float) -> 
     async with bands("--synthetic", str(number), "--minutes", "600") as radio:
         begun = time.monotonic()
         async with gateway(broker, folder, radio, slots=number) as (_, reader):
-            await until(lambda: len(reader._sessions) >= number, 300)
+            await until(lambda: len(reader._sessions) >= number, 500)
             connected_s = time.monotonic() - begun
             await asyncio.sleep(5)
             share = await cpu_share(seconds)

@@ -35,6 +35,7 @@ class ConsentState(StrEnum):
 
     GIVEN = "given"
     WITHDRAWN = "withdrawn"
+    LAPSED = "lapsed"  # ended by the notice's change or by time, not by the volunteer, who is asked again
 
 
 class ConsentMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):

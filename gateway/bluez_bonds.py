@@ -172,9 +172,6 @@ class BluezBonds:
         if identity is not None and identity not in self._others and book.of(identity) is None:
             await self._call(self._adapter, ADAPTER, "RemoveDevice", "o", _path(device))
 
-    async def bonds_changed(self) -> None:
-        """BlueZ knows by itself."""
-
     def _watch(self, message: Message) -> None:
         ended = message.member == "NameOwnerChanged" and message.body[0] == BLUEZ
         unplugged = message.member == "InterfacesRemoved" and message.body[0] == self._adapter

@@ -83,6 +83,7 @@ class BondBook:
         self._file = None if folder is None else folder / "bonds.json"
         self._orders = None if folder is None else folder / "orders"
         self._book = _Book()
+        self.revision = 0  # another one after each change: who made something of the bonds looks again
         self._renewing: dict[str, float] = {}  # token -> until when it may pair, unix seconds
         if self._file is not None and self._file.exists():
             try:
@@ -163,6 +164,7 @@ class BondBook:
         return now < self._renewing.get(token, float("-inf"))
 
     def _save(self) -> None:
+        self.revision += 1
         if self._file is None:
             return
         self._file.parent.mkdir(parents=True, exist_ok=True)

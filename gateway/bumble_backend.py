@@ -23,13 +23,13 @@ from bleak.backends.scanner import AdvertisementDataCallback, BaseBleakScanner
 from bleak.backends.service import BleakGATTService, BleakGATTServiceCollection
 from bleak.exc import BleakDeviceNotFoundError, BleakError, BleakGATTProtocolError
 from bumble import att, core, hci
-from bumble.device import Advertisement, Connection, Device, DeviceConfiguration, Peer
+from bumble.device import Advertisement, Connection, DeviceConfiguration, Peer
 from bumble.transport import open_transport
 from bumble.transport.common import Transport
 
 from gateway.bonds import BondBook, BondRefused, Paired
 from gateway.bumble_data import QuietHost, advertisement_data, uuid_text
-from gateway.bumble_keys import BumbleKeys, Resolver, pairing
+from gateway.bumble_keys import BondedDevice, BumbleKeys, Resolver
 
 AD = core.AdvertisingData
 T = TypeVar("T")
@@ -45,14 +45,12 @@ class BumbleAdapter:
 
     def __init__(self, transport: Transport, book: BondBook) -> None:
         self._transport = transport
-        self._book = book
         self._keys = BumbleKeys(book)
-        self._resolver = Resolver()
+        self._resolver = Resolver(book)
         address, irk = book.own(hci.Address.generate_static_address().to_string(False), secrets.token_hex(16))
         config = DeviceConfiguration(name="gateway", address=hci.Address(address), irk=bytes.fromhex(irk))
-        self.device = Device(config=config, host=QuietHost(transport.source, transport.sink))
-        self.device.keystore = self._keys
-        self.device.pairing_config_factory = pairing
+        host = QuietHost(transport.source, transport.sink)
+        self.device = BondedDevice(keys=self._keys, resolver=self._resolver, config=config, host=host)
         self.lost = asyncio.Event()
         self.addresses: dict[str, hci.Address] = {}
         self.clients: set[BleakClientBumble] = set()
@@ -119,7 +117,8 @@ class BumbleAdapter:
 
     def identity(self, address: hci.Address) -> str | None:
         """Whose address this is; None when it is nobody's that we are bonded with."""
-        return self._resolver.identity(address, self.device.address_resolver)
+        found = self._resolver.resolve(address) if address.is_resolvable else None
+        return None if found is None else str(found)
 
     async def secure(self, connection: Connection) -> str | None:
         """Encrypt by the bond with this peer, and return its identity; None when there is none. Raises BondRefused."""
@@ -150,18 +149,12 @@ class BumbleAdapter:
 
     async def forget(self, _identity: str) -> None:
         """The keys are the book's."""
-        await self.bonds_changed()
 
     def _client(self, device: BLEDevice) -> BleakClientBumble:
         for client in self.clients:
             if client.address == device.address:
                 return client
         raise BleakError("not connected")
-
-    async def bonds_changed(self) -> None:
-        """Other bands are known now."""
-        await self.run(self.device.refresh_resolving_list())
-        self._resolver.clear()
 
     async def _cancel_connect(self, address: hci.Address) -> None:
         """Or the controller goes on trying, and refuses the next one."""

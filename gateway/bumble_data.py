@@ -19,11 +19,15 @@ class QuietHost(Host):
     """Bumble's host writes each packet out for its log before it asks whether somebody reads that: not here."""
 
     def on_hci_packet(self, packet: hci.HCI_Packet) -> None:
-        """Take a packet of the controller; most of them are advertisements."""
-        if isinstance(packet, hci.HCI_Event) and self.snooper is None and not _bumbles_log.isEnabledFor(logging.DEBUG):
-            self.on_hci_event_packet(packet)
-        else:
-            super().on_hci_packet(packet)
+        """Take a packet of the controller; most of them are advertisements, or data."""
+        quiet = self.snooper is None and not _bumbles_log.isEnabledFor(logging.DEBUG)
+        match packet:
+            case hci.HCI_Event() if quiet:
+                self.on_hci_event_packet(packet)
+            case hci.HCI_AclDataPacket() if quiet:
+                self.on_hci_acl_data_packet(packet)
+            case _:
+                super().on_hci_packet(packet)
 
 
 def uuid_text(uuid: core.UUID) -> str:

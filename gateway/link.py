@@ -330,10 +330,6 @@ class Peripheral:
         """Take a bond out of the stack. Raises LinkLost."""
         await _answer(self._bonds.forget(identity), ANSWER_S_MAX)
 
-    async def bonds_changed(self) -> None:
-        """Tell the stack that the book has another bond. Raises LinkLost."""
-        await _answer(self._bonds.bonds_changed(), ANSWER_S_MAX)
-
 
 async def _answer(work: Awaitable[T], timeout_s: float) -> T:
     try:

@@ -58,7 +58,7 @@ class Reader:
         self._stations = [_Station(radio, self._book, self._rotation, self._serve, self._unread_s) for radio in radios]
         self._sessions: set[Session] = set()
         self._noted_s = float("-inf")
-        self._withdrawn: set[str] = set()  # tokens whose bond is to go
+        self._ended: set[str] = set()  # tokens whose bond is to go
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -70,10 +70,10 @@ class Reader:
         self._desk.consent_changed(token)
         for session in self._sessions:
             session.check_consent()
-        if self._uplink.withdrawn(token):
-            self._withdrawn.add(token)
+        if self._uplink.ended(token):
+            self._ended.add(token)
         if self._uplink.cover(token) is not None:
-            self._withdrawn.discard(token)
+            self._ended.discard(token)
             self._rotation.may_try_again()
 
     async def run(self) -> None:
@@ -99,12 +99,12 @@ class Reader:
             raise lost[0]
 
     async def _keep_bonds(self) -> None:
-        """Do what a person ordered, and take out the bonds of bands whose wearers withdrew."""
+        """Do what a person ordered, and take out the bonds of bands whose wearers said no."""
         for order, token in self._book.take_orders(self._clock.now()):
             await self._unbond(token, keep=order is Order.PAIR)
             self._rotation.may_try_again()
-        while self._withdrawn:
-            await self._unbond(self._withdrawn.pop(), keep=False)
+        while self._ended:
+            await self._unbond(self._ended.pop(), keep=False)
 
     async def _unbond(self, token: str, *, keep: bool) -> None:
         """`keep` who it was, so that none but the same band takes its place."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from contracts.consent import band_token
 from contracts.ports import Clock
@@ -38,6 +38,13 @@ NO_CONSENT: Final = "no-consent"
 NOT_PAIRED: Final = "not-paired"
 
 
+class Recognised(NamedTuple):
+    """Who a band is: its token, and the identity address of the bond that proves it; a plain strap has none."""
+
+    token: str
+    identity: str | None = None
+
+
 class Recognition:
     """Recognises bands. `covered(token)` is whether a wearer consents; `note(reason)` counts why a band is refused."""
 
@@ -58,8 +65,8 @@ class Recognition:
         self._covered = covered
         self._note = note
 
-    async def token(self, band: Peripheral) -> str:
-        """The band token of a connected band. Raises NotRecognised and LinkLost."""
+    async def who(self, band: Peripheral) -> Recognised:
+        """Who a connected band is. Raises NotRecognised and LinkLost."""
         if not band.has(profile.SERIAL):
             raise NotRecognised(NO_SERIAL)
         identity = await band.secured()
@@ -71,24 +78,24 @@ class Recognition:
         if not any(band.has(uuid) for uuid in profile.OWN):
             if OWN_SERIAL.fullmatch(serial):
                 self._refuse(MISSING)
-            return token
+            return Recognised(token)
         if identity is not None:
-            return await self._known(band, identity, token)
+            await self._known(band, identity, token)
+            return Recognised(token, identity)
         if not self._covered(token):
             raise NotRecognised(NO_CONSENT)
-        await self._bond(band, serial, token)
-        return token
+        return Recognised(token, await self._bond(band, serial, token))
 
-    async def _known(self, band: Peripheral, identity: str, token: str) -> str:
+    async def _known(self, band: Peripheral, identity: str, token: str) -> None:
+        """Whether the bond that encrypts the link is this band's."""
         bond = self._book.of(identity)
         if bond is None:  # BlueZ bonded with it by itself, or by somebody's hand: that proves nothing
             await band.forget(identity)
         if bond is None or bond.token != token:
             self._refuse(MISSING if bond is None and self._book.of_token(token) is None else OTHER)
-        return token
 
-    async def _bond(self, band: Peripheral, serial: str, token: str) -> None:
-        """Bond with a band that is not bonded, if that may be."""
+    async def _bond(self, band: Peripheral, serial: str, token: str) -> str:
+        """Bond with a band that is not bonded, if that may be; its identity."""
         known = self._book.of_token(token)
         asked = self._book.may_renew(token, self._clock.now())
         if not asked and known is not None:
@@ -106,8 +113,8 @@ class Recognition:
             self._refuse(OTHER)
         now = self._clock.now()
         self._book.add(Bond(identity=paired.identity, token=token, paired_at=now, keys=paired.keys))
-        await band.bonds_changed()
         _log.info("bonded with a band; %d in all", len(self._book))
+        return paired.identity
 
     async def _serial(self, band: Peripheral) -> str:
         try:

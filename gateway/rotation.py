@@ -99,6 +99,7 @@ class _Band:
         self.battery_low = False
         self.full = False
         self.token = ""
+        self.identity: str | None = None  # proven by a bond: from its next advertisement on it is heard by this name
 
     @property
     def urgent(self) -> bool:
@@ -173,10 +174,13 @@ class Rotation:
         band.radio = radio
         return key
 
-    def identified(self, key: str, token: str) -> None:
-        """A connected band said who it is: what was known of it under another address is its history."""
+    def identified(self, key: str, token: str, identity: str | None = None) -> None:
+        """A connected band said who it is: what was known of it under another address is its history.
+
+        `identity`: the key by which it is heard from now on, if a bond proves it.
+        """
         band = self._bands[key]
-        band.token = token
+        band.token, band.identity = token, identity
         for other, known in list(self._bands.items()):
             if other != key and known.token == token and known.radio is None:
                 band.read_s = max(band.read_s, known.read_s)
@@ -220,6 +224,8 @@ class Rotation:
         if band.again:
             band.again = False
             band.try_again()
+        if band.identity is not None and self._idle(band.identity):  # it bonded in this turn
+            self._bands[band.identity] = self._bands.pop(key)
 
     def unread_s(self, now_s: float) -> dict[str, float]:
         """For how long each met band that is there waits since its last turn: what a restart should know."""
@@ -227,9 +233,8 @@ class Rotation:
 
     def forget(self, key: str) -> None:
         """The bond with this band is gone: it will not be heard by this name any more."""
-        band = self._bands.get(key)
-        if band is not None and band.radio is None:
-            del self._bands[key]
+        if self._idle(key):
+            self._bands.pop(key, None)
 
     def may_try_again(self) -> None:
         """Some consent is new, or some band may pair now: those refused may try at once."""
@@ -255,6 +260,9 @@ class Rotation:
             without_consent=sum(b.without_consent for b in there),
         )
 
+    def _idle(self, key: str) -> bool:
+        return key not in self._bands or self._bands[key].radio is None
+
     def _memories_heard(self, radio: str, now_s: float) -> bool:
         return any(band.live is False and band.there(now_s, radio) for band in self._bands.values())
 
@@ -265,9 +273,9 @@ class Turn(NamedTuple):
     rotation: Rotation
     key: str
 
-    def identified(self, token: str) -> None:
+    def identified(self, token: str, identity: str | None) -> None:
         """See Rotation."""
-        self.rotation.identified(self.key, token)
+        self.rotation.identified(self.key, token, identity)
 
     def noted(self, *, live: bool | None = None, battery: int | None = None, filled: float | None = None) -> None:
         """See Rotation."""

@@ -61,10 +61,11 @@ class Session:
     async def run(self) -> Ended:
         """Recognise the band; without consent nothing but the serial is read. Raises LinkLost."""
         try:
-            self._token = await self._recognition.token(self._band)
+            who = await self._recognition.who(self._band)
         except NotRecognised as refused:
             return _REFUSED[refused.reason]
-        self._turn.identified(self._token)
+        self._token = who.token
+        self._turn.identified(who.token, who.identity)
         self._cover = self._uplink.cover(self._token)
         if self._cover is None:
             return Ended.NO_CONSENT

@@ -186,11 +186,14 @@ class Uplink:
         with self._lock:
             return list(self._stops)
 
-    def withdrawn(self, token: str) -> bool:
-        """Whether the wearer of this band said no, which is more than not being known."""
+    def ended(self, token: str) -> bool:
+        """Whether the wearer of this band said no, or was asked again in vain for as long as readings are kept."""
         with self._lock:
             message = self._mirror.message(token)
-            return message is not None and message.state is ConsentState.WITHDRAWN
+            if message is None or message.state is ConsentState.GIVEN:
+                return False
+            asked_s = self._clock.now() - message.issued_at
+            return message.state is ConsentState.WITHDRAWN or asked_s >= RETENTION_DAYS * 86_400
 
     def wait_for_consents(self, wanted: Collection[str] | int, timeout_s: float) -> bool:
         """Wait until these tokens are covered, or so many consents are known (0: all that the broker had); or False."""
@@ -329,7 +332,7 @@ class Uplink:
             return
         cover = self._mirror.by_pseudonym(message.pseudonym, self._clock.now())
         if cover is None:
-            if message.state is ConsentState.WITHDRAWN:
+            if message.state is not ConsentState.GIVEN:
                 self._count(OUTBOX_WITHDRAWN, self._outbox.purge(message.pseudonym))
             return
         if before is not None and before.purposes == message.purposes and before.valid_from >= message.valid_from:

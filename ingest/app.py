@@ -18,6 +18,7 @@ from typing import Final, Self
 from contracts.broker_url import BrokerAddress
 from contracts.ports import Clock, Fault, ReadingStore, StoreUnavailable, SystemClock, UsageFault
 from contracts.wire import valid_gateway_name
+from ingest.batches import Batches
 from ingest.consent_feed import ConsentFeed, Withdrawal
 from ingest.duckdb_compact import compact
 from ingest.duckdb_store import DuckDBStore
@@ -80,8 +81,14 @@ class Ingest:
         self._feed = ConsentFeed(
             address, f"{name}-consents", on_withdrawal=self._withdrawn, on_malformed=self._malformed
         )
+        self._batches = Batches(Path(f"{rejects}-batches"), name, clock=self._clock)
         self._erasures = Erasures(
-            store=store, notes=rejects, tell=self._feed.tell, covered=self._covered, clock=self._clock
+            store=store,
+            notes=rejects,
+            batches=self._batches,
+            tell=self._feed.tell,
+            covered=self._covered,
+            clock=self._clock,
         )
         self._subscriber = (LeavingSubscriber if given_up else ReadingsSubscriber)(address, name)
         self._writer = Writer(
@@ -90,6 +97,7 @@ class Ingest:
             store=store,
             rejects=self._rejects,
             erasures=self._erasures,
+            batches=self._batches,
             sequences=self._sequences,
             clock=self._clock,
         )
@@ -108,6 +116,7 @@ class Ingest:
         self._thread.join()  # before the clients go: the batch at hand is still acknowledged
         self._subscriber.stop()
         self._feed.stop()
+        self._batches.close()
         self._erasures.close()
         self._rejects.close()
         self._sequences.close()

@@ -1,8 +1,9 @@
-"""Erasing on a withdrawal: once in the store, once told, whatever is killed in between.
+"""Erasing on a withdrawal: at once in the store, once told, whatever is killed in between.
 
 What is about to be erased is counted and noted before it is erased, so that a run that was killed between erasing
 and telling tells the same counts. Noted is a hash of the pseudonym, not the pseudonym. Called by the writer's thread
-alone, between two batches: no batch that was judged under the old consent can be written after the erasure.
+alone, between two of its batches. Another worker may have judged one under the old consent: then the erasure is told
+only when that one is over (`ingest.batches`), and it was looked again that nothing is left.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from contracts.ports import EVERYTHING, Clock, Holdings, ReadingStore, StoreUnavailable
 from contracts.wire import Erasure, encode, erasure_topic
+from ingest.batches import NOTHING, AtHand, Batches
 from ingest.consent_feed import Withdrawal
 from ingest.rejects import open_sqlite
 
@@ -25,13 +27,28 @@ log = logging.getLogger(__name__)
 
 #: Erasures between two batches, so that neither waits long for the other.
 ERASURES_MAX: Final = 10
-_NOTHING: Final = Holdings(0, 0)
+_EMPTY: Final = Holdings(0, 0)
 _SCHEMA: Final = """
     PRAGMA journal_mode = WAL;
     CREATE TABLE IF NOT EXISTS erasures (
         person TEXT NOT NULL, revision INTEGER NOT NULL, readings INTEGER NOT NULL, reports INTEGER NOT NULL,
         told INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (person, revision)) WITHOUT ROWID;
 """
+
+
+class _Erased(NamedTuple):
+    """One that was erased and is to be told, and the batches at hand before it was erased."""
+
+    withdrawal: Withdrawal
+    before: AtHand
+
+
+class _Noted(NamedTuple):
+    """A row of the notes."""
+
+    readings: int
+    reports: int
+    told: int
 
 
 class Erasures:
@@ -42,6 +59,7 @@ class Erasures:
         *,
         store: ReadingStore,
         notes: Path,
+        batches: Batches,
         tell: Callable[[str, bytes], bool],
         covered: Callable[[str], bool],
         clock: Clock,
@@ -51,83 +69,106 @@ class Erasures:
         Raises Fault for a file of notes that cannot be used.
         """
         self._store, self._tell, self._covered, self._clock = store, tell, covered, clock
+        self._batches = batches
         self._notes = open_sqlite(notes, _SCHEMA)
-        self._due: deque[Withdrawal] = deque()
-        self._lock = threading.Lock()
+        self._asked: deque[Withdrawal] = deque()
+        self._erased: deque[_Erased] = deque()
+        self._lock = threading.Lock()  # guards what is asked
         self.done = 0  # erasures told in this run
 
     def ask(self, withdrawal: Withdrawal) -> None:
         """Queue an erasure. From any thread; bounded by the bands in the mirror."""
         with self._lock:
-            self._due.append(withdrawal)
+            self._asked.append(withdrawal)
 
     def waiting(self) -> int:
         """How many are not done yet."""
         with self._lock:
-            return len(self._due)
+            return len(self._asked) + len(self._erased)
 
     def work(self) -> int:
         """Do the oldest few; returns how many are still due. Raises StoreUnavailable: what was not done stays due."""
-        for _ in range(min(self.waiting(), ERASURES_MAX)):
-            withdrawal = self._due[0]
-            try:
+        try:
+            for _ in range(min(len(self._asked), ERASURES_MAX)):
+                withdrawal = self._asked[0]
+                before = self._batches.at_hand()
                 self._erase(withdrawal)
-            except sqlite3.Error as fault:
-                raise StoreUnavailable(f"an erasure cannot be noted: {fault}") from None
-            with self._lock:
-                self._due.popleft()
+                self._erased.append(_Erased(withdrawal, before))
+                with self._lock:
+                    self._asked.popleft()
+            self._end()
+        except sqlite3.Error as fault:
+            raise StoreUnavailable(f"an erasure cannot be noted: {fault}") from None
         return self.waiting()
 
     def close(self) -> None:
         """Let go of the file. Repeatable."""
         self._notes.close()
 
-    def _erase(self, withdrawal: Withdrawal) -> None:
-        person = hashlib.sha256(withdrawal.pseudonym.encode()).hexdigest()
-        held, told = self._noted(person, withdrawal)
-        extent = withdrawal.extent
-        if told and (
-            # A retained message is heard again at each start. Who has consented anew with another band since is not
-            # erased again, where all was; about anybody else nothing of it may be there, and it is looked at.
-            (extent == EVERYTHING and self._covered(withdrawal.pseudonym))
-            or self._store.holdings(withdrawal.pseudonym, extent) == _NOTHING
-        ):
+    def _end(self) -> None:
+        """Tell the oldest few of those that nobody can store anything of any more."""
+        now = self._batches.at_hand()
+        for _ in range(min(len(self._erased), ERASURES_MAX)):
+            withdrawal, before = self._erased[0]
+            if before != NOTHING:
+                before = before.still(now)
+                self._erased[0] = _Erased(withdrawal, before)
+                if before != NOTHING:
+                    return  # what holds this one up holds up all that were asked for after it
+                self._erase(withdrawal, again=True)
+            self._tell_once(withdrawal)
+            self._erased.popleft()
+
+    def _erase(self, withdrawal: Withdrawal, *, again: bool = False) -> None:
+        """Erase what there is; `again` when it was done in this run."""
+        pseudonym, extent = withdrawal.pseudonym, withdrawal.extent
+        told = self._noted(withdrawal).told
+        # A retained message is heard again at each start. Who has consented anew with another band since is not
+        # erased again, where all was; about anybody else nothing of it may be there, and it is looked at.
+        if told and extent == EVERYTHING and self._covered(pseudonym):
             return
-        self._store.erase(withdrawal.pseudonym, extent)
-        if self._store.holdings(withdrawal.pseudonym, extent) != _NOTHING:
+        if (told or again) and self._store.holdings(pseudonym, extent) == _EMPTY:
+            return
+        with self._batches.asking():
+            self._store.erase(pseudonym, extent)
+        if self._store.holdings(pseudonym, extent) != _EMPTY:
             raise StoreUnavailable("something was left after an erasure")
-        if told:
+
+    def _tell_once(self, withdrawal: Withdrawal) -> None:
+        noted = self._noted(withdrawal)
+        if noted.told:
             return
         event = Erasure(
             revision=withdrawal.revision,
-            readings=held.readings,
-            reports=held.reports,
+            readings=noted.readings,
+            reports=noted.reports,
             asked_at=withdrawal.asked_at,
             erased_at=self._clock.now(),
         )
         if not self._tell(erasure_topic(withdrawal.pseudonym), encode(event)):
             raise StoreUnavailable("the broker has not acknowledged the event of an erasure")
         with self._notes:
-            self._notes.execute(
-                "UPDATE erasures SET told = 1 WHERE person = ? AND revision = ?", (person, withdrawal.revision)
-            )
+            self._notes.execute("UPDATE erasures SET told = 1 WHERE person = ? AND revision = ?", _key(withdrawal))
         self.done += 1
 
-    def _noted(self, person: str, withdrawal: Withdrawal) -> tuple[Holdings, bool]:
-        """What this erasure takes away, counted before it is gone, and whether that was told."""
-        key = (person, withdrawal.revision)
-        row = self._note_of(key)
-        if row is None:
+    def _noted(self, withdrawal: Withdrawal) -> _Noted:
+        """What this erasure takes away, counted before it is gone, and whether it was told."""
+        found = self._note_of(withdrawal)
+        if found is None:
             held = self._store.holdings(withdrawal.pseudonym, withdrawal.extent)
             with self._notes:  # another worker may have been first: its count is kept
                 self._notes.execute(
                     "INSERT OR IGNORE INTO erasures (person, revision, readings, reports) VALUES (?, ?, ?, ?)",
-                    (*key, *held),
+                    (*_key(withdrawal), *held),
                 )
-            row = self._note_of(key)
-        return Holdings(row[0], row[1]), bool(row[2])
+            found = self._note_of(withdrawal)
+        return _Noted(*found)
 
-    def _note_of(self, key: tuple[str, int]) -> Any:
+    def _note_of(self, withdrawal: Withdrawal) -> Any:
         return self._notes.execute(
-            "SELECT readings, reports, told FROM erasures WHERE person = ? AND revision = ?", key
+            "SELECT readings, reports, told FROM erasures WHERE person = ? AND revision = ?", _key(withdrawal)
         ).fetchone()
+
+
+def _key(withdrawal: Withdrawal) -> tuple[str, int]:
+    return hashlib.sha256(withdrawal.pseudonym.encode()).hexdigest(), withdrawal.revision

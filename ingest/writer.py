@@ -14,6 +14,7 @@ import msgspec
 from contracts.ports import Clock, Holdings, ReadingStore, StoreUnavailable
 from contracts.wire import Malformed, decode_readings, parse_readings_topic
 from ingest.admission import Admitted, Heard, admit, pseudonyms
+from ingest.batches import Batches
 from ingest.consent_feed import ConsentFeed
 from ingest.erasure import Erasures
 from ingest.rejects import RejectLog
@@ -28,6 +29,7 @@ T = TypeVar("T")
 MESSAGES_MAX: Final = 2_000
 STORE_REFUSED: Final = "store-refused"
 _IDLE_S: Final = 1.0
+_ERASING_S: Final = 0.02
 _RETRY_S: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
 _EXPIRE_EVERY_S: Final = 3600
 #: A gateway keeps its topic.
@@ -66,10 +68,11 @@ class Writer:
         store: ReadingStore,
         rejects: RejectLog,
         erasures: Erasures,
+        batches: Batches,
         sequences: SequenceLog,
         clock: Clock,
     ) -> None:
-        self._sequences = sequences
+        self._sequences, self._batches = sequences, batches
         self._subscriber, self._feed, self._store = subscriber, feed, store
         self._rejects, self._erasures, self._clock = rejects, erasures, clock
         self._stopping = threading.Event()
@@ -101,28 +104,33 @@ class Writer:
     def run(self) -> None:
         """Until `stop`: erase who asked for it, then take, judge, store, acknowledge."""
         while not self._stopping.is_set():
+            erasing: int | None = 0
             # Only with all consents read: a retained withdrawal may be older than a consent by another band.
             if self._feed.is_live():
-                self._persist(self._erasures.work)
+                erasing = self._persist(self._erasures.work)
             self._expire()
-            deliveries = self._subscriber.take(MESSAGES_MAX, _IDLE_S)
+            deliveries = self._subscriber.take(MESSAGES_MAX, _ERASING_S if erasing else _IDLE_S)
             if deliveries:
                 self._handle(deliveries)
 
     def _handle(self, deliveries: list[Delivery]) -> None:
+        self._batches.begin()
         barrier = self._feed.barrier()
         malformed: list[tuple[str, bytes, str]] = []
         spans: list[Span] = []
         heard = list(_decoded(deliveries, malformed, spans))
         while not self._feed.passed(barrier, _IDLE_S):
             if self._stopping.is_set():
+                self._batches.end()
                 return  # unacknowledged: the broker keeps it
+            self._batches.begin()
             barrier = self._feed.barrier()
         now = self._clock.now()
         admitted = admit(heard, self._feed.covers(pseudonyms(heard), now), now)
-        refused = self._persist(lambda: store_all(self._store, admitted.readings, admitted.reports))
+        refused = self._persist(lambda: self._stored(admitted))
         if refused is None:
             return
+        self._batches.end()
         if refused.readings:
             admitted.readings_rejected[STORE_REFUSED] += refused.readings
         if refused.reports:
@@ -133,6 +141,10 @@ class Writer:
         # Counted before it is acknowledged: who sees a message as delivered sees it counted.
         self._count(len(deliveries), len(malformed), admitted, refused)
         self._subscriber.acknowledge(deliveries)
+
+    def _stored(self, admitted: Admitted) -> Refused:
+        with self._batches.asking():
+            return store_all(self._store, admitted.readings, admitted.reports)
 
     def _persist(self, act: Callable[[], T]) -> T | None:
         """Do it, again and again while the store (or, for an erasure, the broker) is away; None when we are to stop."""

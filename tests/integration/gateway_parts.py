@@ -153,7 +153,7 @@ class Town:
 
     def say(self, token: str, **fields: object) -> None:
         self._revision += 1
-        message = ConsentMessage(revision=self._revision, issued_at=self._revision, **fields)
+        message = ConsentMessage(**{"revision": self._revision, "issued_at": self._revision} | fields)
         self._publish(token, wire.encode(message))
 
     def clear(self, token: str) -> None:

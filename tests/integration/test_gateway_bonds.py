@@ -14,8 +14,10 @@ from firmware_central import START, until, wearing, within
 from gateway_parts import KEY, Gateway, Town, town_of, wearer
 
 from contracts.broker_url import BrokerAddress
-from contracts.consent import band_token
+from contracts.consent import ConsentState, band_token
 from contracts.ports import Fault
+from contracts.reading import RETENTION_DAYS
+from firmware_sim.adapter import open_adapter
 from firmware_sim.app import IN_MEMORY, Bands, Worn
 from firmware_sim.profile import Kind
 from firmware_sim.security import Security
@@ -156,6 +158,33 @@ async def order(gateway: Gateway, what: Order) -> None:
     await until(lambda: not list((gateway.folder / "orders").iterdir()))
 
 
+def test_a_bond_made_by_one_adapter_holds_for_the_other(gateway, town):
+    """The adapter that bonded with the band is gone in the middle of its report."""
+
+    async def run() -> None:
+        town.give(*wearer(1))
+        async with bands_of(1) as bands:
+            (band,) = bands.wristbands
+            adapters = [await open_adapter("tcp-server:127.0.0.1:0", link=bands.link) for _ in range(2)]
+            notify, closing = band.peripheral.notify, []
+
+            def notify_and_close(kind: Kind, value: bytes) -> bool:
+                if kind is Kind.RECORD and not closing:
+                    (bonded,) = (adapter for adapter in adapters if adapter.controller.le_connections)
+                    closing.append(asyncio.create_task(bonded.close()))
+                return notify(kind, value)
+
+            band.peripheral.notify = notify_and_close
+            async with gateway.on(",".join(f"bumble:{adapter.radio}" for adapter in adapters)):
+                await bands.done()
+                assert gateway.uplink.status().frames_rejected == {}
+                assert band.peripheral.security.bonds == 1
+            await asyncio.gather(*closing, *(adapter.close() for adapter in adapters))
+            assert len(closing) == 1
+
+    within(run(), 30)
+
+
 def test_a_bond_that_the_band_lost_is_told_and_made_anew_by_order_and_button(gateway, town, tmp_path):
     async def run() -> None:
         town.give(*wearer(1))
@@ -207,7 +236,7 @@ def test_who_has_a_bands_serial_alone_is_not_read_and_does_not_take_its_place(ga
     async def run() -> None:
         town.give(*wearer(1))
         async with bonded(gateway, tmp_path / "bands") as bands:
-            before = len(town.readings)
+            await until(lambda: len(town.readings) == MINUTES)  # the real one's may still be on their way
             (band,) = bands.wristbands
             await band.peripheral.turn_off()  # the real one is away
             other = impostor(bands)
@@ -222,7 +251,7 @@ def test_who_has_a_bands_serial_alone_is_not_read_and_does_not_take_its_place(ga
                 (bond,) = gateway.book
                 assert bond.identity == band.peripheral.security.identity.to_string(False)
                 assert (bond.keys is None) == ordered
-            assert len(town.readings) == before
+            assert len(town.readings) == MINUTES
             assert other.frames_sent == 0
 
     within(run(), 40)
@@ -283,6 +312,23 @@ def test_a_withdrawal_takes_the_bond_out(gateway, town):
             town.withdraw(*wearer(1))
             await until(lambda: len(gateway.book) == 0)
             assert json.loads((gateway.folder / "bonds.json").read_text())["bonds"] == {}
+
+    within(run(), 30)
+
+
+def test_who_is_asked_again_keeps_the_bond_for_as_long_as_readings_are_kept(gateway, town):
+    async def run() -> None:
+        token, pseudonym = wearer(1)
+        town.give(token, pseudonym)
+        async with bands_of(1) as bands, gateway.on(f"bumble:{bands.radio}"):
+            await bands.done()
+            kept_s = 86_400 * RETENTION_DAYS
+            town.say(token, state=ConsentState.LAPSED, pseudonym=pseudonym, issued_at=NOW - kept_s + 600)
+            await until(lambda: gateway.uplink.cover(token) is None)
+            await asyncio.sleep(0.6)  # longer than a tick of the reader
+            assert len(gateway.book) == 1
+            town.say(token, state=ConsentState.LAPSED, pseudonym=pseudonym, issued_at=NOW - kept_s)
+            await until(lambda: len(gateway.book) == 0)
 
     within(run(), 30)
 

@@ -12,6 +12,7 @@ from gateway_parts import DISTRICT, Mosquitto, Town, eventually, town_of, wearer
 
 from contracts import wire
 from contracts.broker_url import BrokerAddress
+from contracts.consent import ConsentState
 from contracts.reading import Category, Reading, SelfReport
 from gateway.rotation import Counts
 from gateway.uplink import Uplink
@@ -152,7 +153,8 @@ def test_after_a_restart_nothing_goes_before_its_consent_is_known(own_broker, na
             eventually(lambda: len(town.readings) == 5)
 
 
-def test_a_withdrawal_purges_the_outbox_also_when_the_gateway_was_away(own_broker, name, tmp_path):
+@pytest.mark.parametrize("state", [ConsentState.WITHDRAWN, ConsentState.LAPSED])
+def test_a_consent_that_ended_purges_the_outbox_also_when_the_gateway_was_away(own_broker, name, tmp_path, state):
     (anna, her), (bram, him) = wearer(250), wearer(251)
     with town_of(own_broker.address, name) as town:
         for token, pseudonym in ((anna, her), (bram, him)):
@@ -163,7 +165,7 @@ def test_a_withdrawal_purges_the_outbox_also_when_the_gateway_was_away(own_broke
             up.accept(anna, minutes(her, 5))
             up.accept(bram, minutes(him, 5))
         own_broker.start()
-        town.withdraw(anna, her)
+        town.say(anna, state=state, pseudonym=her)
         town.give(bram, him)
         with uplink(own_broker.address, name, tmp_path) as up:
             assert up.drain(20)

@@ -51,7 +51,7 @@ def test_who_holds_the_button_is_withdrawn_everywhere_and_can_have_all_erased(tm
         hold_the_button(address, tmp_path)
 
         until(lambda: not registry.ledger.current(person.pseudonym).stands)
-        until(lambda: other.withdrawn(TOKEN))
+        until(lambda: other.ended(TOKEN))
         assert other.accept(TOKEN, [Reading(pseudonym=person.pseudonym, minute=NOW, hr=60.0)]) == 0
         assert store.holdings() == Holdings(5, 0)  # what was stored stays, until the wearer says otherwise
         page = person.http.get("/mijn").text
@@ -80,7 +80,7 @@ def hold_the_button(address: BrokerAddress, folder: Path) -> None:
             await band.hold_button(10)
             async with gateway.on(f"bumble:{bands.radio}"):
                 await bands.done()
-                await soon(lambda: gateway.uplink.withdrawn(TOKEN))
+                await soon(lambda: gateway.uplink.ended(TOKEN))
         assert gateway.uplink.status().minutes_made == 0
 
     within(run(), 40)

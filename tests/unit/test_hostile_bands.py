@@ -21,6 +21,7 @@ from firmware_sim.synthetic import Person
 from gateway import drain, profile, record_codec
 from gateway.desk import MinuteDesk
 from gateway.drain import BandFaulty, Drain
+from gateway.recognition import Recognised
 from gateway.rotation import Ended, Rotation, Turn
 from gateway.session import Session
 from gateway.uplink import Uplink
@@ -93,11 +94,11 @@ class Hostile:
                 listener(self._noise())
 
 
-class Recognised:
+class Recognises:
     """A band that proved who it is: what it sends then is no better for it."""
 
-    async def token(self, _band: object) -> str:
-        return band_token(KEY, "WP-000009")
+    async def who(self, _band: object) -> Recognised:
+        return Recognised(band_token(KEY, "WP-000009"))
 
 
 def uplink_of(folder: Path) -> Uplink:
@@ -154,7 +155,7 @@ def session_of(band: Hostile, uplink: Uplink, desk: MinuteDesk) -> Session:
     rotation.next("hci0", 0)
     return Session(
         band=band,  # type: ignore[arg-type]
-        recognition=Recognised(),  # type: ignore[arg-type]
+        recognition=Recognises(),  # type: ignore[arg-type]
         uplink=uplink,
         desk=desk,
         clock=SetClock(),

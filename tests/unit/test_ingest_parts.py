@@ -25,6 +25,7 @@ from contracts.ports import (
 from contracts.reading import Reading, Reason
 from contracts.wire import decode_erasure
 from ingest.app import Ingest, open_store
+from ingest.batches import Batches
 from ingest.consent_feed import Withdrawal
 from ingest.duckdb_store import DuckDBStore
 from ingest.erasure import Erasures
@@ -260,6 +261,7 @@ def erasures(store: DuckDBStore, events: Events, tmp_path: Path) -> Erasures:
     return Erasures(
         store=store,
         notes=tmp_path / "rejects.sqlite",
+        batches=Batches(tmp_path / "batches", "worker", clock=FixedClock()),
         tell=events.tell,
         covered=lambda _pseudonym: events.covered,
         clock=FixedClock(),

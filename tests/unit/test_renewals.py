@@ -46,7 +46,7 @@ def test_a_changed_notice_stops_everything_until_it_is_said_yes_to_again(
     assert (new.sweep(), new.sweep()) == (1, 0)
     record = registry.ledger.current(one)
     assert (record.event, record.purposes) == (Event.INVALIDATED, {})
-    assert states(registry) == {ConsentState.WITHDRAWN}
+    assert states(registry) == {ConsentState.LAPSED, ConsentState.WITHDRAWN}
     assert registry.ledger.covered(Purpose.DISTRICT_INDEX, clock.time) == {}
     assert registry.ledger.current(two).event is Event.WITHDRAWN  # who stopped has nothing to renew
     clock.time += 100
@@ -76,7 +76,7 @@ def test_consent_ends_after_six_months_with_a_reminder_before(registry: Registry
     clock.time = record.valid_until
     assert registry.renewals.sweep() == 1
     assert registry.ledger.current(one).event is Event.EXPIRED
-    assert states(registry) == {ConsentState.WITHDRAWN}
+    assert states(registry) == {ConsentState.LAPSED}
 
 
 def test_a_text_that_is_edited_under_its_old_version_is_refused(

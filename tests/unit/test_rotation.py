@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 import pytest
 
@@ -15,7 +16,7 @@ def rotation_of(slots: int = 1) -> Rotation:
     return Rotation(slots={A: slots})
 
 
-def hear(rotation: Rotation, names: str, now_s: float, radio: str = A) -> None:
+def hear(rotation: Rotation, names: Sequence[str], now_s: float, radio: str = A) -> None:
     for name in names:
         rotation.heard(name, radio, now_s)
 
@@ -190,6 +191,30 @@ def test_a_changed_address_keeps_the_bands_history():
     rotation.identified("N", "token")
     assert rotation.counts(20)[:4] == (1, 1, 0, 1)
     assert "A" not in rotation._bands
+
+
+def test_a_band_that_bonded_in_its_turn_is_left_alone_under_its_identity_too():
+    rotation = rotation_of()
+    hear(rotation, "A", 0)
+    rotation.next(A, 0)
+    rotation.identified("A", "token", "identity")
+    rotation.ended("A", Ended.DRAINED, 5)
+    hear(rotation, ["identity"], 20)
+    assert rotation.next(A, 20) is None
+    assert rotation.unread_s(20) == {"identity": 15}
+    hear(rotation, ["identity"], 5 + REVISIT_S)
+    assert rotation.next(A, 5 + REVISIT_S) == "identity"
+
+
+def test_a_turn_under_an_identity_is_not_overwritten_by_one_under_an_address():
+    rotation = Rotation(slots={A: 1, B: 1})
+    hear(rotation, "A", 0)
+    hear(rotation, ["identity"], 0, B)
+    assert (rotation.next(A, 0), rotation.next(B, 0)) == ("A", "identity")
+    rotation.identified("A", "token", "identity")
+    rotation.ended("A", Ended.DRAINED, 5)
+    hear(rotation, "N", 6, B)
+    assert rotation.next(B, 6) is None  # the slot is still taken
 
 
 def test_a_radio_that_is_lost_costs_no_band_its_place():

@@ -33,6 +33,7 @@ from firmware_sim.stop import Stop
 from gateway import profile
 from gateway.desk import MinuteDesk
 from gateway.link import LinkLost
+from gateway.recognition import Recognised
 from gateway.rotation import Ended, Rotation, Turn
 from gateway.session import Session
 from gateway.uplink import Uplink
@@ -97,12 +98,12 @@ class Linked:
             raise LinkLost(str(refused)) from None
 
 
-class Recognised:
+class Recognises:
     def __init__(self, token: str) -> None:
         self._token = token
 
-    async def token(self, _band: object) -> str:
-        return self._token
+    async def who(self, _band: object) -> Recognised:
+        return Recognised(self._token)
 
 
 class Gateway:
@@ -133,7 +134,7 @@ class Gateway:
         rotation.next("hci0", 0)
         session = Session(
             band=band,  # type: ignore[arg-type]
-            recognition=Recognised(token),  # type: ignore[arg-type]
+            recognition=Recognises(token),  # type: ignore[arg-type]
             uplink=self.uplink,
             desk=MinuteDesk(uplink=self.uplink, clock=self.clock),
             clock=self.clock,
