@@ -176,7 +176,10 @@ def not_found(parts: Parts, path: str, status: int) -> Response:
     """An error as a page, in the language of its address."""
     language: Language = "en" if path == "/en" or path.startswith("/en/") else "nl"
     kind = "500" if status >= 500 else "403" if status in _NO_FORM_OF_OURS else "404"
-    response = page("error.html", language=language, path="/", settings=parts.settings, status=status, kind=kind)
+    own = path.removeprefix("/en").startswith("/mijn")
+    response = page(
+        "error.html", language=language, path="/", settings=parts.settings, status=status, kind=kind, own=own
+    )
     response.headers["Cache-Control"] = "no-store"
     return response
 

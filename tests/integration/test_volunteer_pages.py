@@ -240,6 +240,7 @@ def test_a_form_of_another_site_does_nothing(town: Town, url: str) -> None:
         answer = person.http.post("/mijn/stoppen", data=fields, headers=headers)
         assert answer.status_code == 403
         assert "Er is niets veranderd." in answer.text
+        assert '<a class="button" href="/mijn">Naar mijn pagina</a>' in answer.text
     assert town.registry.ledger.current(person.pseudonym).event is Event.GIVEN
 
 
