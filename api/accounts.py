@@ -86,11 +86,8 @@ class Accounts:
                 .where(WEB_SECRETS.c.pseudonym == pseudonym, WEB_SECRETS.c.recovery == kept[1])
                 .values(secret=prepared.secret, recovery=prepared.recovery)
             )
-            for table in (
-                WEB_SESSIONS,
-                PASSKEYS,
-                BEARER_TOKENS,
-            ):  # who needs recovery words may have lost more than a password
+            # Who needs recovery words may have lost more than a password.
+            for table in (WEB_SESSIONS, PASSKEYS, BEARER_TOKENS):
                 connection.execute(delete(table).where(table.c.pseudonym == pseudonym))
         return prepared if changed.rowcount else None
 
