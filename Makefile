@@ -52,7 +52,7 @@ attack: $(VENV)/dev.stamp
 bench-ingest: test-deps
 	@$(BIN)/python bench/ingest_beside.py $(ARGS)
 
-## make bench-withdrawal  a thousand withdrawals at 5,000 readings a second (ARGS=--json): four minutes
+## make bench-withdrawal  a thousand withdrawals at 5,000 readings a second (ARGS=--json): five minutes
 bench-withdrawal: test-deps
 	@$(BIN)/python bench/withdrawal.py $(ARGS)
 

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, Engine, delete, insert, select, update
 
-from api.tables import PASSKEYS, WEB_SECRETS, WEB_SESSIONS
+from api.tables import BEARER_TOKENS, PASSKEYS, WEB_SECRETS, WEB_SESSIONS
 from contracts.ports import Clock
 
 SECRET_LETTERS_MIN: Final = 8
@@ -86,7 +86,8 @@ class Accounts:
                 .where(WEB_SECRETS.c.pseudonym == pseudonym, WEB_SECRETS.c.recovery == kept[1])
                 .values(secret=prepared.secret, recovery=prepared.recovery)
             )
-            for table in (WEB_SESSIONS, PASSKEYS):  # who needs recovery words may have lost more than a password
+            # Who needs recovery words may have lost more than a password.
+            for table in (WEB_SESSIONS, PASSKEYS, BEARER_TOKENS):
                 connection.execute(delete(table).where(table.c.pseudonym == pseudonym))
         return prepared if changed.rowcount else None
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from api import chain, records
 from api.records import ConsentRecord, ErasureRecord
-from api.tables import ADDRESSES, CONSENT_EVENTS, ERASURES
+from api.tables import ADDRESSES, CONSENT_EVENTS, ERASURES, PROMPTS
 from contracts.reading import Category
 from contracts.wire import Erasure
 
@@ -51,7 +51,8 @@ def ask(connection: Connection, link: chain.Link, record: ConsentRecord) -> None
     if not record.erase:
         return
     if record.erases_all:
-        connection.execute(delete(ADDRESSES).where(ADDRESSES.c.pseudonym == record.principal_id))
+        for table in (ADDRESSES, PROMPTS):
+            connection.execute(delete(table).where(table.c.pseudonym == record.principal_id))
     asked = {"revision": link.seq, "pseudonym": record.principal_id, "asked_at": record.at}
     connection.execute(insert(ERASURES).values(asked))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import json
+import re
 import secrets
 from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import urlsplit
@@ -42,6 +43,7 @@ _PASSKEYS_MAX: Final = 5  # of one volunteer
 _OPEN_MAX: Final = 5_000  # challenges of everybody; the oldest go first
 _PER_CLIENT: Final = 60  # challenges and failures of one client within a pause
 _NAME: Final = "Wijkpols"
+_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,1400}")  # base64url, as long as its column
 
 Ceremony = Literal["log-in", "add"]
 _Parsed = tuple[dict[str, Any], bytes]
@@ -230,7 +232,8 @@ def _parse(credential: str) -> _Parsed:
         client_data = parse_client_data_json(base64url_to_bytes(parsed["response"]["clientDataJSON"]))
     except (KeyError, TypeError, AttributeError, RecursionError):
         raise Refused from None
-    if not isinstance(parsed.get("id"), str):
+    identity = parsed.get("id")
+    if not isinstance(identity, str) or not _ID.fullmatch(identity):  # PostgreSQL takes no letter NUL
         raise Refused
     return parsed, client_data.challenge
 

@@ -112,6 +112,10 @@ class StoreUnavailable(Exception):
     """The store cannot be reached or is busy now. Nothing was acknowledged; the same write may be tried again."""
 
 
+class StillThere(StoreUnavailable):
+    """The store erased, and something is there: it was written meanwhile."""
+
+
 class ReadingStore(Protocol):
     """The time series. One contract suite (`tests/contract/`) runs on every store.
 
@@ -138,7 +142,7 @@ class ReadingStore(Protocol):
         """Erase what an extent takes of one pseudonym; returns how many rows lost something, or all.
 
         A reading of which nothing is left goes. Repeatable, also after a crash in the middle: then what was to stay is
-        there again. Raises StoreUnavailable.
+        there again. Raises StoreUnavailable, and StillThere where something was written meanwhile.
         """
 
     def close(self) -> None:

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from contracts.ports import Clock, Fault, StoreUnavailable
+from contracts.ports import Clock, Fault, StillThere, StoreUnavailable
 
 #: Seconds in which a server is done with a request that nobody waits for any more (InfluxDB's own limit of a write).
 DOUBT_S: Final = 10.0
@@ -78,6 +78,8 @@ class Batches:
         """Around each change of the store: what it did not answer is in doubt until a while after an answer."""
         try:
             yield
+        except StillThere:  # that is an answer
+            raise
         except StoreUnavailable:
             self._unanswered = True
             self._doubt()

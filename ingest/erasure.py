@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from contracts.ports import EVERYTHING, Clock, Holdings, ReadingStore, StoreUnavailable
+from contracts.ports import EVERYTHING, Clock, Holdings, ReadingStore, StillThere, StoreUnavailable
 from contracts.wire import Erasure, encode, erasure_topic
 from ingest.batches import NOTHING, AtHand, Batches
 from ingest.consent_feed import Withdrawal
@@ -92,7 +92,12 @@ class Erasures:
             for _ in range(min(len(self._asked), ERASURES_MAX)):
                 withdrawal = self._asked[0]
                 before = self._batches.at_hand()
-                self._erase(withdrawal)
+                try:
+                    self._erase(withdrawal)
+                except StillThere:
+                    if before == NOTHING:
+                        raise
+                    # By one of those batches; when they are over it is erased again.
                 self._erased.append(_Erased(withdrawal, before))
                 with self._lock:
                     self._asked.popleft()
@@ -132,7 +137,7 @@ class Erasures:
         with self._batches.asking():
             self._store.erase(pseudonym, extent)
         if self._store.holdings(pseudonym, extent) != _EMPTY:
-            raise StoreUnavailable("something was left after an erasure")
+            raise StillThere("something was left after an erasure")
 
     def _tell_once(self, withdrawal: Withdrawal) -> None:
         noted = self._noted(withdrawal)

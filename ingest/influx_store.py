@@ -16,6 +16,7 @@ from contracts.ports import (
     Holdings,
     ReadingColumns,
     ReportColumns,
+    StillThere,
     StoredReading,
     StoredReport,
     StoreRefused,
@@ -159,7 +160,7 @@ class InfluxStore:
         except InfluxAnswer as answer:
             self._fail(answer)
         if self.holdings(pseudonym, extent) != Holdings(0, 0):
-            raise StoreUnavailable(f"{self._client.address}: something was left after an erasure")
+            raise StillThere(f"{self._client.address}: something was left after an erasure")
         return held
 
     def _erase_part(self, pseudonym: str, extent: Extent) -> None:

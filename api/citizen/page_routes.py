@@ -25,6 +25,8 @@ from contracts.release import MEASURED, Area, Cell, Metric
 router = APIRouter(include_in_schema=False)
 #: How far back the city's weeks are shown, in seconds.
 _CITY_S: Final = 53 * 7 * 86_400
+#: Of what was sent, and not of where it was sent to.
+_NO_FORM_OF_OURS: Final = (400, 403, 411, 413, 415)
 MetricQuery = Annotated[str, Query(max_length=20)]
 
 
@@ -173,8 +175,11 @@ def notice(parts: Parts, language: Language) -> Response:
 def not_found(parts: Parts, path: str, status: int) -> Response:
     """An error as a page, in the language of its address."""
     language: Language = "en" if path == "/en" or path.startswith("/en/") else "nl"
-    kind = "500" if status >= 500 else "403" if status == 403 else "404"
-    response = page("error.html", language=language, path="/", settings=parts.settings, status=status, kind=kind)
+    kind = "500" if status >= 500 else "403" if status in _NO_FORM_OF_OURS else "404"
+    own = path.removeprefix("/en").startswith("/mijn")
+    response = page(
+        "error.html", language=language, path="/", settings=parts.settings, status=status, kind=kind, own=own
+    )
     response.headers["Cache-Control"] = "no-store"
     return response
 

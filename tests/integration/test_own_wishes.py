@@ -118,6 +118,19 @@ def test_a_printed_sheet_works_after_three_days_once_and_ends_all_log_ins(town: 
     assert town.registry.ledger.wearer_of(other.code) == other.pseudonym
 
 
+def test_a_printed_sheet_also_ends_the_token_of_the_api(town: Town, url: str) -> None:
+    code = town.code()
+    body = {"claimCode": code, "district": "WK034403", "adult": True}
+    bearer = {"Authorization": f"Bearer {httpx.post(f'{url}/v1/enrolments', json=body).json()['bearerToken']}"}
+    pseudonym = town.registry.ledger.wearer_of(code)
+    assert pseudonym is not None
+    sheet: Sheet = town.app.state.parts.recoveries.print_for(pseudonym)
+    town.clock.time += WAIT_S
+    assert httpx.get(f"{url}/v1/me", headers=bearer).status_code == 200
+    assert recover(url, sheet).status_code == 200
+    assert httpx.get(f"{url}/v1/me", headers=bearer).status_code == 401
+
+
 def test_who_did_not_ask_for_a_sheet_sees_it_and_makes_it_worthless(town: Town, url: str) -> None:
     person = town.enrol(url)
     sheet = sheet_of(town, person)

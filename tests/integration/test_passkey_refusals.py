@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,9 @@ from api.passkeys import CHALLENGE_S, CREDENTIAL_LETTERS_MAX
 from api.tables import PASSKEY_CHALLENGES
 from tests.api_support import serving
 from tests.api_volunteers import Town, csrf_in
+from tests.registrykit.databases import database
+
+__all__ = ["database"]
 
 
 @pytest.fixture
@@ -61,6 +66,20 @@ def test_junk_is_refused_like_any_other_and_logs_nobody_in(town: Town, http: htt
     page = http.get("/mijn/passkeys")
     kept = http.post("/mijn/passkeys", data={"csrf": csrf_in(page.text), "credential": JUNK[number]})
     assert (kept.status_code, town.app.state.parts.passkeys.of(person.pseudonym)) == (400, [])
+
+
+@pytest.mark.usefixtures("database")
+@pytest.mark.parametrize("name", ["A\0", "\ud800", "A" * 1401])
+def test_a_name_that_no_passkey_has_is_refused_by_every_registry(tmp_path: Path, name: str) -> None:
+    town = Town(tmp_path, public_url="https://wijkpols.example")
+    with serving(town.app) as url:
+        asked = re.search(r'data-options="([^"]+)"', httpx.get(f"{url}/mijn/passkey").text)
+        assert asked is not None
+        challenge = json.loads(html.unescape(asked[1]))["challenge"]
+        data = {"type": "webauthn.get", "challenge": challenge, "origin": "https://wijkpols.example"}
+        response = {"clientDataJSON": coded(data), "authenticatorData": "A" * 50, "signature": "A" * 90}
+        sent = json.dumps(credential(id=name, rawId=name, response=response))
+        assert httpx.post(f"{url}/mijn/passkey", data={"credential": sent}).status_code == 403
 
 
 def test_a_body_without_end_is_cut_off(http: httpx.Client) -> None:

@@ -197,22 +197,6 @@ def test_five_wrong_secrets_lock_a_code_for_a_quarter_of_an_hour_and_say_so(
     assert "U doet mee." in guest.post("/mijn/inloggen", data=right).text
 
 
-def test_guessing_claim_codes_is_stopped_on_pages_and_api_together(tmp_path: Path) -> None:
-    town = Town(tmp_path)
-    with serving(town.app) as url, httpx.Client(base_url=url) as http:
-        for number in range(15):
-            guess = f"AAAA-BBBB-CCCC-{number:04}"
-            assert http.post("/mijn/meedoen", data={"code": guess, "adult": "yes"}).status_code == 403
-            body = {"claimCode": f"{guess}-X", "district": "WK034403", "adult": True}
-            assert http.post("/v1/enrolments", json=body).status_code == 403
-        good = town.code()
-        assert http.post("/mijn/meedoen", data={"code": good, "adult": "yes"}).status_code == 429
-        answer = http.post("/v1/enrolments", json={"claimCode": good, "district": "WK034403", "adult": True})
-        assert (answer.status_code, answer.headers["retry-after"]) == (429, "900")
-        town.clock.time += 901
-        assert http.post("/mijn/meedoen", data={"code": good, "adult": "yes"}).status_code == 200
-
-
 def test_recovery_words_give_a_new_secret_once_and_end_all_sessions(town: Town, url: str, guest: httpx.Client) -> None:
     person = town.enrol(url)
     new = "een heel nieuw wachtwoord"
@@ -256,6 +240,7 @@ def test_a_form_of_another_site_does_nothing(town: Town, url: str) -> None:
         answer = person.http.post("/mijn/stoppen", data=fields, headers=headers)
         assert answer.status_code == 403
         assert "Er is niets veranderd." in answer.text
+        assert '<a class="button" href="/mijn">Naar mijn pagina</a>' in answer.text
     assert town.registry.ledger.current(person.pseudonym).event is Event.GIVEN
 
 
@@ -273,6 +258,7 @@ def test_what_is_no_form_of_ours_is_refused(guest: httpx.Client, content: bytes,
     answer = guest.post("/mijn/inloggen", content=content, headers={"Content-Type": kind})
     assert answer.status_code == status
     assert answer.headers["content-type"].startswith("text/html")
+    assert "Dit formulier kunnen we niet aannemen" in answer.text
 
 
 def test_choices_change_and_nothing_chosen_is_a_withdrawal(town: Town, url: str) -> None:
@@ -300,8 +286,11 @@ def test_choices_change_and_nothing_chosen_is_a_withdrawal(town: Town, url: str)
 @pytest.mark.parametrize("erase", ["no", "yes"])
 def test_one_tap_stops_with_or_without_erasing(town: Town, url: str, erase: str) -> None:
     person = town.enrol(url)
+    asked = post(person, "/mijn/vragen", **{"per-day": "2", "from": "9", "to": "21"}).text
+    assert "Nu vragen we u 2 keer per dag iets, tussen 9 en 21 uur." in asked
     page = post(person, "/mijn/stoppen", erase=erase).text
     assert "U bent gestopt" in page
+    assert ("Nu vragen we u niets." in person.http.get("/mijn/vragen").text) == (erase == "yes")
     assert ("Daar zijn we mee bezig" in page) == (erase == "yes")
     assert town.registry.ledger.covered(Purpose.DISTRICT_INDEX, town.clock.time + 1).get(person.pseudonym) is None
     if erase == "yes":

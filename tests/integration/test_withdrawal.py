@@ -57,3 +57,16 @@ def test_it_is_measured_from_the_button_to_the_end(city: City):
         assert 0 < one.last_stored_s < 60
     assert found[leaving.pseudonym].erased_s is None
     assert 0 < found[erased.pseudonym].erased_s < 60
+
+
+def test_it_is_measured_from_the_bands_button_too(city: City):
+    wearing = city.volunteers[len(PARTS) * 2]
+    city.wear([wearing])
+    city.hold(wearing)
+    eventually(lambda: city.outcomes()[-1].ledger_s is not None, seconds=60)
+    time.sleep(1.0)  # to look at the store a few times
+    one = city.outcomes()[-1]
+    assert (one.pseudonym, one.answered_s, one.erased_s) == (wearing.pseudonym, None, None)
+    assert 0 < one.ledger_s < 60
+    assert 0 < one.heard_s < 60
+    assert 0 < one.last_stored_s < 60

@@ -11,6 +11,7 @@ import hashlib
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -106,7 +107,7 @@ class Postgres:
 
     def stop(self) -> None:
         """End it, and leave nothing."""
-        self._process.terminate()
+        self._process.send_signal(signal.SIGINT)  # does not wait for clients that still hold a connection
         self._process.wait(20)
         shutil.rmtree(self._folder, ignore_errors=True)
 

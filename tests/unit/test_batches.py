@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from contracts.ports import Fault, StoreUnavailable
+from contracts.ports import Fault, StillThere, StoreUnavailable
 from ingest.batches import DOUBT_S, NOTHING, Batches
 from tests.api_support import ManualClock
 
@@ -72,6 +72,13 @@ def test_what_the_store_did_not_answer_is_in_doubt_until_a_while_after_it_did(fo
     with one.asking():
         pass
     assert other.at_hand() == NOTHING
+
+
+def test_something_that_is_there_again_is_an_answer(folder: Path, clock: ManualClock):
+    batches = Batches(folder, "one", clock=clock)
+    with pytest.raises(StillThere), batches.asking():
+        raise StillThere("written meanwhile")
+    assert batches.at_hand() == NOTHING
 
 
 @pytest.mark.parametrize("doing", ["storing", "nothing"])

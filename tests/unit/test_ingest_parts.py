@@ -312,6 +312,43 @@ def test_who_consented_anew_is_not_erased_by_the_old_withdrawal(store: DuckDBSto
     assert store.holdings() == Holdings(1, 0)
 
 
+class Interrupted:
+    """A real store, into which somebody writes right after the first erasure."""
+
+    def __init__(self, store: DuckDBStore) -> None:
+        self.store, self.holdings, self.erased = store, store.holdings, 0
+
+    def erase(self, *asked: object) -> None:
+        self.store.erase(*asked)
+        self.erased += 1
+        if self.erased == 1:
+            self.store.write([stored(1)], [])
+
+
+def test_what_another_worker_stores_meanwhile_goes_when_its_batch_is_over(
+    store: DuckDBStore, events: Events, tmp_path: Path
+):
+    other = Batches(tmp_path / "batches", "other", clock=FixedClock())
+    other.begin()
+    work = erasures(Interrupted(store), events, tmp_path)
+    work.ask(ASKED)
+    assert work.work() == 1
+    assert events.heard == []
+    other.end()
+    assert work.work() == 0
+    assert store.holdings() == Holdings(0, 0)
+    assert len(events.heard) == 1
+
+
+def test_what_nobody_had_at_hand_is_erased_anew(store: DuckDBStore, events: Events, tmp_path: Path):
+    work = erasures(Interrupted(store), events, tmp_path)
+    work.ask(ASKED)
+    with pytest.raises(StoreUnavailable, match="left after an erasure"):
+        work.work()
+    assert work.work() == 0
+    assert store.holdings() == Holdings(0, 0)
+
+
 def test_the_notes_of_erasures_hold_no_pseudonym(store: DuckDBStore, events: Events, tmp_path: Path):
     work = erasures(store, events, tmp_path)
     work.ask(ASKED)

@@ -98,8 +98,11 @@ def test_a_notice_has_two_layers_that_are_the_whole_text(registry: Registry) -> 
         assert len(notice.short) < 700 < len(notice.full)
 
 
-def test_the_first_notice_still_holds(registry: Registry) -> None:
-    assert "2026-11-1" in registry.notices.holding
+def test_a_text_that_told_less_holds_no_longer(registry: Registry) -> None:
+    """The first two did not say that each minute carries the district in which the band was heard."""
+    assert registry.notices.holding == {"2026-11-3"}
+    for language, told in (("nl", "in welke wijk uw band is gehoord"), ("en", "in which district your band was heard")):
+        assert told in registry.notices.of(language).text  # type: ignore[arg-type]
 
 
 def test_a_spoilt_event_does_not_keep_others_from_being_ended(registry: Registry, clock: ManualClock) -> None:

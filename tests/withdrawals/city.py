@@ -15,8 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from multiprocessing.synchronize import Event
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -24,28 +23,30 @@ from typing import NamedTuple, Self
 import httpx
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
+from sqlalchemy import select
 
 from api.ledger import Ledger
 from api.notices import Notices
 from api.registry import open_engine
+from api.tables import ERASURES
 from contracts import wire
-from contracts.broker_url import BrokerAddress
 from contracts.consent import Purpose, band_token
 from contracts.ports import Holdings
-from contracts.reading import Category, Reading
+from contracts.reading import Category
 from ingest.app import open_store
 from tests.ingestkit.influxd import Influxd
 from tests.ingestkit.mosquitto import DeployedMosquitto
 from tests.registrykit.databases import TEMPLATE, Postgres
 from tests.servers import free_port
+from tests.withdrawals.gateways import ENROLLED_BEFORE_S, send
+from tests.withdrawals.wearers import Wearers
 
 DISTRICT = "WK034403"
 DATABASE = "withdrawals"
 BAND_KEY = bytes(range(32))
-A_MESSAGE = 10
 LOOK_S = 0.25  # how often the store is asked about those who withdrew
+LEDGER_LOOK_S = 0.02  # how often the ledger is asked about those who held the button
 WATCHED_S = 12.0  # for how long after the button
-ENROLLED_BEFORE_S = 20 * 86_400
 _PROCESSES = multiprocessing.get_context("spawn")  # a fork of a process with threads is a gamble
 
 
@@ -64,12 +65,21 @@ class Volunteer(NamedTuple):
     bearer: str
 
 
+class Press(NamedTuple):
+    """A button that was pressed: that of the page, or, held for ten seconds, that of the band."""
+
+    at: float  # unix seconds
+    erase: bool
+    answered_s: float | None  # by the page
+
+
 class Withdrawn(NamedTuple):
     """One withdrawal, in seconds after the button was pressed; None: it did not come to that."""
 
     pseudonym: str
     erase: bool
-    answered_s: float
+    answered_s: float | None  # by the page; a band's button answers nothing
+    ledger_s: float | None  # the band's button in the ledger, looked at each LEDGER_LOOK_S; of the page: its answer
     heard_s: float | None  # by a gateway
     last_stored_s: float  # no reading was stored after this; looked at each LOOK_S, so it is too long by that
     erased_s: float | None
@@ -83,7 +93,8 @@ class City:
         self._stack = contextlib.ExitStack()
         self._stop_load = _PROCESSES.Event()
         self._lock = threading.Lock()
-        self._pressed: dict[str, tuple[float, bool, float]] = {}  # pseudonym -> (at, erase, answered after)
+        self._pressed: dict[str, Press] = {}  # by pseudonym
+        self._in_ledger: dict[str, float] = {}
         self._heard: dict[str, float] = {}
         self._grew: dict[str, tuple[int, float]] = {}  # pseudonym -> (rows, when they became so many)
         self._watching = threading.Event()
@@ -138,13 +149,36 @@ class City:
             assert time.monotonic() < deadline, "nobody answered a withdrawal for a minute"
             time.sleep(0.1)
         with self._lock:
-            self._pressed[person.pseudonym] = (pressed, erase, time.time() - pressed)
+            self._pressed[person.pseudonym] = Press(pressed, erase, time.time() - pressed)
+
+    def hold(self, person: Volunteer) -> None:
+        """Hold the button of the band for ten seconds: counted from the tenth, in which the band acts."""
+        pressed = self._wearers.hold(person.serial)
+        with self._lock:
+            self._pressed[person.pseudonym] = Press(pressed, False, None)
+
+    def wear(self, people: Sequence[Volunteer]) -> None:
+        """These wear bands that a gateway reads live; returns when it reads all of them. At most 64."""
+        self._wearers = self._stack.enter_context(Wearers([person.serial for person in people], DISTRICT))
+        self.mosquitto.login("gateway", "gw-radio")
+        self.mosquitto.reload()
+        settings = {
+            "WIJKPOLS_BROKER_URL": self.mosquitto.url("gw-radio"),
+            "WIJKPOLS_BAND_KEY": BAND_KEY.hex(),
+            "WIJKPOLS_GATEWAY_SLOTS": str(len(people)),
+            "WIJKPOLS_GATEWAY_OUTBOX": str(self._folder / "outbox"),
+        }
+        words = ["gateway", "run", "--name", "gw-radio", "--district", DISTRICT, "--radio", self._wearers.radio]
+        gateway = self._run("gateway", words, settings)
+        self._stack.callback(_kill, gateway)
+        self._wearers.wait_until_read()
+        threading.Thread(target=self._watch_ledger, daemon=True).start()
 
     def load(self, readings_per_s: int) -> None:
         """From now on the gateways send so many; everybody's, whatever was withdrawn."""
         everybody = [person.pseudonym for person in self.volunteers]
         process = _PROCESSES.Process(
-            target=_send, args=(self._gateway, everybody, readings_per_s, self._stop_load), daemon=True
+            target=send, args=(self._gateway, DISTRICT, everybody, readings_per_s, self._stop_load), daemon=True
         )
         process.start()
         self._stack.callback(process.join, 20)
@@ -172,13 +206,9 @@ class City:
 
     def erased(self) -> dict[str, float]:
         """When the erasures were done that the ledger knows to be, in unix seconds."""
-        with self._ledger() as ledger:
-            return {
-                person.pseudonym: state.erased_at
-                for person in self.volunteers
-                for state in ledger.erasures(person.pseudonym)
-                if state.erased_at is not None
-            }
+        query = select(ERASURES.c.pseudonym, ERASURES.c.erased_at).where(ERASURES.c.erased_at.is_not(None))
+        with self._ledger() as ledger, ledger.engine.connect() as connection:
+            return {row.pseudonym: row.erased_at for row in connection.execute(query)}
 
     def outcomes(self) -> list[Withdrawn]:
         """Everything that was measured."""
@@ -189,6 +219,7 @@ class City:
                     pseudonym=who,
                     erase=erase,
                     answered_s=answered,
+                    ledger_s=self._in_ledger[who] - at if who in self._in_ledger else answered,
                     heard_s=self._heard[who] - at if who in self._heard else None,
                     last_stored_s=max(0.0, self._grew[who][1] - at) if who in self._grew else 0.0,
                     erased_s=erased[who] - at if who in erased else None,
@@ -310,12 +341,22 @@ class City:
         """Notes when the store last grew of those who withdrew a moment ago."""
         while not self._watching.wait(LOOK_S):
             with self._lock:
-                recent = [who for who, (at, _, _) in self._pressed.items() if time.time() - at < WATCHED_S]
+                recent = [who for who, press in self._pressed.items() if time.time() - press.at < WATCHED_S]
             with contextlib.suppress(OSError, ValueError, AssertionError):  # the server is being killed
                 for who, count in self.rows(recent).items():
                     before = self._grew.get(who)
                     # By the first look it may just have grown: what is noted is never too early.
                     self._grew[who] = (count, time.time() if before is None or count > before[0] else before[1])
+
+    def _watch_ledger(self) -> None:
+        """Notes when the ledger took in that a band's button was held."""
+        with self._ledger() as ledger:
+            while not self._watching.wait(LEDGER_LOOK_S):
+                with self._lock:
+                    held = [who for who, press in self._pressed.items() if press.answered_s is None]
+                for who in held:
+                    if who not in self._in_ledger and not ledger.current(who).stands:
+                        self._in_ledger[who] = time.time()
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
@@ -325,34 +366,3 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
     process.wait()
     if process.stdout is not None:
         process.stdout.close()
-
-
-def _send(address: BrokerAddress, pseudonyms: list[str], readings_per_s: int, stop: Event) -> None:
-    """The body of the gateways' process: each person's minutes in turn, at a steady pace, QoS 1."""
-    client = paho.Client(CallbackAPIVersion.VERSION2, client_id="gw-city", protocol=paho.MQTTv5)
-    address.secure(client)
-    client.max_inflight_messages_set(2000)
-    client.max_queued_messages_set(20_000)
-    client.reconnect_delay_set(1, 1)
-    connected = threading.Event()
-    client.on_connect = lambda *_: connected.set()
-    client.connect(address.host, address.port)
-    client.loop_start()
-    assert connected.wait(20)
-    first = (int(time.time()) - ENROLLED_BEFORE_S) // 60 * 60
-    topic = wire.readings_topic(DISTRICT, "gw-city")
-    begun, sent, minute = time.monotonic(), 0, 0
-    while not stop.is_set():
-        for at in range(0, len(pseudonyms), A_MESSAGE):
-            readings = tuple(
-                Reading(pseudonym=who, minute=first + 60 * minute, hr=61.25, rmssd=40.5, eda=2.5, worn=1.0)
-                for who in pseudonyms[at : at + A_MESSAGE]
-            )
-            client.publish(topic, wire.encode(wire.ReadingsMessage(seq=sent + 1, readings=readings)), qos=1)
-            sent += len(readings)
-            ahead = sent / readings_per_s - (time.monotonic() - begun)
-            if ahead > 0.01 and stop.wait(ahead):
-                break
-        minute += 1
-    client.disconnect()
-    client.loop_stop()
