@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pty
 import re
@@ -13,11 +14,13 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from bleak.exc import BleakError
 from firmware_central import until
 from house import House, restart_bluetoothd
 from installed import ROOT
 from strap import strap_on
 
+from gateway.bluez_bonds import BluezBonds
 from gateway.link import RadioLost
 
 HOW_TO: Final = ROOT / "docs" / "how-to"
@@ -36,6 +39,7 @@ LINES: Final = (
 async def the_lines_of_the_how_tos(house: House) -> None:
     address, serial = ON_PAGE
     await restart_bluetoothd(empty=True)  # `select-attribute` takes the first one of all devices that BlueZ knows
+    await adapter_known()
     async with strap_on(house.bands.link, serial, second_s=1, passed=lambda: None) as strap:
         shown = strap.static_address.to_string(False)
         for page, line, said in LINES:
@@ -52,8 +56,19 @@ async def the_lines_of_the_how_tos(house: House) -> None:
         await until(lambda: not strap.connections)  # a gateway would not hear it else
 
 
+async def adapter_known() -> None:
+    """Until BlueZ has hci0 again."""
+    known = False
+    while not known:
+        await asyncio.sleep(0.2)
+        with contextlib.suppress(BleakError):
+            (await BluezBonds.open("hci0")).close()
+            known = True
+
+
 async def a_blocked_adapter_is_told_of(house: House) -> None:
     """As build-a-gateway-on-a-raspberry-pi.md tells of it."""
+    await adapter_known()
     block(True)
     with pytest.raises(RadioLost, match=r"Set failed.*rfkill"):
         async with house.link():

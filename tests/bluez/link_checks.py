@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 
 from bleak.backends.bluezdbus.manager import get_global_bluez_manager
 from bleak.backends.service import BleakGATTServiceCollection
+from firmware_central import until
 from house import BANDS, House
 
 from gateway import profile
@@ -122,6 +123,7 @@ async def the_end_of_a_link_is_no_advertisement(house: House) -> None:
         scan = asyncio.create_task(link.scan(lambda sighting: heard.append(sighting.address)))
         async with link.connected(sighting) as connected:
             heard.clear()
+            await until(lambda: bool(heard))  # it listens again: a start that is broken off is never stopped by bleak
             await band.peripheral.turn_off()
             await connected.closed.wait()
         scan.cancel()
