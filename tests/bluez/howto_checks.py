@@ -57,7 +57,7 @@ async def the_lines_of_the_how_tos(house: House) -> None:
 
 
 async def adapter_known() -> None:
-    """Until BlueZ has hci0 again."""
+    """Until BlueZ has hci0, and it can be opened."""
     known = False
     while not known:
         await asyncio.sleep(0.2)
@@ -74,8 +74,7 @@ async def a_blocked_adapter_is_told_of(house: House) -> None:
         async with house.link():
             pass
     block(False)
-    async with house.link():
-        pass
+    await adapter_known()  # BlueZ switches it on by itself, and is busy with that for a moment
 
 
 def block(blocked: bool) -> None:
