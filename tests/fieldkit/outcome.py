@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Final, NamedTuple
 
 from contracts.reading import MINUTE_S, Category, Reading
+from firmware_sim.physiology import Samples
 from tests.fieldkit.bands import START, FieldBand
 from tests.fieldkit.expected import fast_path
 from tests.fieldkit.town import CountingTown
@@ -54,18 +56,35 @@ def count(bands: Sequence[FieldBand], town: CountingTown, end: int) -> Counter[s
     """What the town got of what the bands measured from START to `end` (unix s), by the names in Outcome."""
     counts: Counter[str] = Counter()
     for band in bands:
-        expected = fast_path(band.source.samples(START, end), band.pseudonym, band.categories)
+        whole = band.source.samples(START, end)
+        expected = fast_path(whole, band.pseudonym, band.categories)
         blurred = {
             minute
             for first, last in band.off
             for minute in range((first - 70) // MINUTE_S * MINUTE_S, last + 70, MINUTE_S)
         }
+        if band.off:
+            blurred |= unsure(whole, band.categories)
         wanted = {one.minute for one in expected} - blurred
         got = town.minutes_of(band.pseudonym) - blurred
         counts.update(expected=len(wanted), arrived=len(got), missing=len(wanted - got), surplus=len(got - wanted))
         if not band.off:
             counts.update(_judge(band, town, expected, end))
     return counts
+
+
+def unsure(whole: Samples, categories: Collection[Category]) -> set[int]:
+    """The minutes that a second more or less decides about, as that in which a band is taken off.
+
+    A clock that was set, as after a loss of power, is right to a second: it is told in whole seconds. Of one day of
+    forty people with a heart rate this is a single minute.
+    """
+    there = _minutes(whole, categories)
+    first, last = whole.start, whole.end - MINUTE_S
+    late, early = (replace(whole, start=whole.start + by, beat_t=whole.beat_t + by, reports=()) for by in (1, -1))
+    late_there = _minutes(late.cut(first + MINUTE_S, whole.end), categories)
+    early_there = _minutes(early.cut(first, last), categories)
+    return ((there ^ late_there) - {first}) | ((there ^ early_there) - {last})
 
 
 def unread_s_max(bands: Sequence[FieldBand], seconds: int, now_s: float) -> float:
@@ -76,6 +95,10 @@ def unread_s_max(bands: Sequence[FieldBand], seconds: int, now_s: float) -> floa
         for before, after in pairwise([0.0, *band.emptied_at, *([] if band.done else [now_s])])
         if before < seconds
     )
+
+
+def _minutes(samples: Samples, categories: Collection[Category]) -> set[int]:
+    return {one.minute for one in fast_path(samples, "", categories)}
 
 
 def _judge(band: FieldBand, town: CountingTown, expected: list[Reading], end: int) -> Counter[str]:
