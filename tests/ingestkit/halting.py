@@ -9,7 +9,6 @@ OTHER as a second thread on its store, NAME's thread alone, for good. It says `s
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import sys
 import threading
@@ -54,7 +53,8 @@ def main(store_url: str, broker: str, rejects: str, name: str, other: str = "") 
             threading.Event().wait()
         else:
             say("judged")
-            os.kill(os.getpid(), signal.SIGSTOP)
+            # To this thread: one for the process may be seen by another, and this one would go on meanwhile.
+            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
     store = open_store(store_url)
     halting = HaltingStore(store, halt=halt, stored=lambda: say("stored"))

@@ -55,6 +55,7 @@ def test_a_restored_backup_does_not_bring_back_who_was_erased_since(
 
         shutil.copy(backup, path)
         if notes_are_lost:
+            shutil.rmtree(f"{rejects}-batches")
             for file in tmp_path.glob("rejects.sqlite*"):
                 file.unlink()
         store = open_store(url)
