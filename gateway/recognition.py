@@ -88,9 +88,8 @@ class Recognition:
 
     def _known(self, identity: str, token: str) -> None:
         """Whether the bond that encrypts the link is this band's."""
-        bond = self._book.of(
-            identity
-        )  # None: BlueZ's alone, by somebody's hand; that proves nothing, and Link removes it
+        # Without one it is BlueZ's alone, by somebody's hand: that proves nothing, and Link removes it.
+        bond = self._book.of(identity)
         if bond is None or bond.token != token:
             self._refuse(MISSING if bond is None and self._book.of_token(token) is None else OTHER)
 
