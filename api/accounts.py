@@ -67,6 +67,12 @@ class Accounts:
             insert(WEB_SECRETS).values(pseudonym=pseudonym, secret=prepared.secret, recovery=prepared.recovery)
         )
 
+    @staticmethod
+    def end_log_ins(connection: Connection, pseudonym: str) -> None:
+        """End all that opens somebody's data without a secret: sessions, passkeys, and the token of the API."""
+        for table in (WEB_SESSIONS, PASSKEYS, BEARER_TOKENS):
+            connection.execute(delete(table).where(table.c.pseudonym == pseudonym))
+
     def log_in(self, pseudonym: str | None, secret: str) -> str | None:
         """A session's token when the secret is right; `pseudonym` is None when the claim code is nobody's."""
         kept = self._kept(pseudonym)
@@ -86,9 +92,7 @@ class Accounts:
                 .where(WEB_SECRETS.c.pseudonym == pseudonym, WEB_SECRETS.c.recovery == kept[1])
                 .values(secret=prepared.secret, recovery=prepared.recovery)
             )
-            # Who needs recovery words may have lost more than a password.
-            for table in (WEB_SESSIONS, PASSKEYS, BEARER_TOKENS):
-                connection.execute(delete(table).where(table.c.pseudonym == pseudonym))
+            self.end_log_ins(connection, pseudonym)  # who needs recovery words may have lost more than a password
         return prepared if changed.rowcount else None
 
     def new_words(self) -> tuple[str, str]:

@@ -7,16 +7,15 @@ import itertools
 from sqlalchemy import delete, select, update
 
 from api import chain, erasures, last_words
+from api.accounts import Accounts
 from api.ledger import Ledger, LedgerRefusal, Refusal, new_claim_code
 from api.tables import (
     ADDRESSES,
     BANDS,
     CONSENT_OUTBOX,
-    PASSKEYS,
     PROMPTS,
     RECOVERIES,
     WEB_SECRETS,
-    WEB_SESSIONS,
 )
 from contracts.consent import band_token
 
@@ -59,6 +58,7 @@ class Bands:
                 raise LedgerRefusal(Refusal.ERASURE_OPEN)
             sealed = self._ledger.claim_key(code)
             connection.execute(update(BANDS).where(BANDS.c.token == token).values(pseudonym=None, claim_hmac=sealed))
-            for table in (WEB_SESSIONS, WEB_SECRETS, PASSKEYS, RECOVERIES, ADDRESSES, PROMPTS):
+            Accounts.end_log_ins(connection, pseudonym)
+            for table in (WEB_SECRETS, RECOVERIES, ADDRESSES, PROMPTS):
                 connection.execute(delete(table).where(table.c.pseudonym == pseudonym))
         return code

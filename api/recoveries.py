@@ -12,7 +12,7 @@ from sqlalchemy import Engine, delete, insert, select, update
 
 from api.accounts import Accounts, Prepared
 from api.ledger import Ledger, new_claim_code
-from api.tables import BANDS, BEARER_TOKENS, PASSKEYS, RECOVERIES, WEB_SECRETS, WEB_SESSIONS
+from api.tables import BANDS, RECOVERIES, WEB_SECRETS
 from contracts.ports import Clock
 
 WAIT_S: Final = 3 * 86_400
@@ -73,8 +73,8 @@ class Recoveries:
             mine = RECOVERIES.c.pseudonym == row.pseudonym
             if connection.execute(delete(RECOVERIES).where(mine, RECOVERIES.c.claim_hmac == sealed)).rowcount != 1:
                 return None  # used twice at one time, or refused just now
-            for table in (WEB_SESSIONS, PASSKEYS, BEARER_TOKENS, WEB_SECRETS):
-                connection.execute(delete(table).where(table.c.pseudonym == row.pseudonym))
+            self._accounts.end_log_ins(connection, row.pseudonym)
+            connection.execute(delete(WEB_SECRETS).where(WEB_SECRETS.c.pseudonym == row.pseudonym))
             self._accounts.write(connection, row.pseudonym, prepared)
             worn = BANDS.c.pseudonym == row.pseudonym
             connection.execute(update(BANDS).where(worn).values(claim_hmac=sealed))

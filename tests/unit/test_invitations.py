@@ -11,6 +11,7 @@ import pytest
 
 import wijkpols
 from api.app import Registry, registry_from_settings
+from api.ledger import Enrolment
 from contracts.wire import Erasure
 from tests.api_support import BAND_KEY, CHOICES
 
@@ -39,9 +40,12 @@ def texts_of(pdf: Path) -> str:
     return b"\n".join(found).decode("latin-1")
 
 
+def enrolment_of(registry: Registry, code: str) -> Enrolment:
+    return registry.ledger.enrol(code, district="WK034403", adult=True, language="nl", choices=CHOICES)
+
+
 def enrol(registry: Registry, code: str) -> str:
-    done = registry.ledger.enrol(code, district="WK034403", adult=True, language="nl", choices=CHOICES)
-    return done.record.principal_id
+    return enrolment_of(registry, code).record.principal_id
 
 
 def test_each_leaflet_has_a_code_that_works_and_says_what_matters(tmp_path: Path) -> None:
@@ -94,7 +98,8 @@ def test_an_unknown_district_invites_nobody(tmp_path: Path) -> None:
 
 def test_who_has_only_the_band_left_is_stopped_erased_and_begins_anew(capsys: pytest.CaptureFixture[str]) -> None:
     registry = registry_from_settings()
-    old = enrol(registry, registry.ledger.add_band("WP-000001"))
+    enrolment = enrolment_of(registry, registry.ledger.add_band("WP-000001"))
+    old = enrolment.record.principal_id
     assert run("release", "WP-000001") == 1  # not while somebody wears it
     assert run("stop", "WP-000001", "--erase") == 0
     assert run("release", "WP-000001") == 1  # nor before the broker heard and the store erased
@@ -106,7 +111,9 @@ def test_who_has_only_the_band_left_is_stopped_erased_and_begins_anew(capsys: py
     )
     assert registry.ledger.record_erasure(old, done)
     capsys.readouterr()
+    assert registry.ledger.pseudonym_of(enrolment.bearer) == old
     assert run("release", "WP-000001") == 0
+    assert registry.ledger.pseudonym_of(enrolment.bearer) is None
     code = capsys.readouterr().out.split()[1]
     assert registry.ledger.wearer_of(code) is None
     new = enrol(registry, code)
