@@ -23,7 +23,7 @@ from typing import Final, NamedTuple, Self
 from contracts import wire
 from contracts.ports import Fault
 from contracts.reading import Reading, SelfReport
-from gateway.outbox_file import is_damaged, open_file, put_aside
+from gateway.outbox_file import forget_damaged, is_damaged, open_file, put_aside
 from gateway.rotation import Past
 
 #: A week of 200 bands is 2 million rows; what is older gives way first.
@@ -236,6 +236,7 @@ class Outbox:
                 with self._transaction():
                     gone += self._throw(f"seq IN ({_OLDEST} LIMIT 1000) AND added_at < ?", (int(before),))
             self._db.execute("DELETE FROM drained WHERE at < ?", (int(before),))
+        forget_damaged(self._folder, before)
         return gone
 
     def narrow(self, pseudonym: str, keep: Callable[[wire.ReadingsMessage], wire.ReadingsMessage | None]) -> int:

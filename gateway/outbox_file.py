@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -82,6 +83,14 @@ def put_aside(folder: Path) -> None:
         file.with_name(file.name + suffix).unlink(missing_ok=True)
     file.rename(aside)
     _log.error("the outbox was damaged; it is kept as %s and a new one begun", aside.name)
+
+
+def forget_damaged(folder: Path, before: float) -> None:
+    """Delete what was put aside and is from before `before` (unix seconds), all of it: no store would take it."""
+    for aside in folder.glob(f"{Path(NAME).stem}.damaged-*"):
+        with suppress(OSError):  # another time, then
+            if aside.stat().st_mtime < before:
+                aside.unlink()
 
 
 def _open(file: Path) -> sqlite3.Connection:

@@ -233,6 +233,18 @@ def test_a_damaged_file_is_put_aside(tmp_path: Path):
     assert (tmp_path / "outbox.damaged-1").read_bytes() == whole
 
 
+def test_a_damaged_file_is_kept_no_longer_than_readings_are(tmp_path: Path):
+    (tmp_path / "outbox.sqlite").write_bytes(b"this is no database" * 100)
+    with Outbox(folder=tmp_path) as outbox:
+        aside = tmp_path / "outbox.damaged-1"
+        os.utime(aside, (START, START))
+        outbox.expire(START)
+        assert aside.exists()
+        outbox.expire(START + 1)
+        assert [file.name for file in tmp_path.iterdir() if "damaged" in file.name] == []
+        assert len(outbox.after(0, 10)) == 0  # the one in use stays
+
+
 def test_a_full_disk_is_told_and_leaves_the_outbox_as_it_was(tmp_path: Path):
     with Outbox(folder=tmp_path) as outbox:
         outbox.add(ANNA, minutes(ANNA, 1), [], now=START)
