@@ -173,8 +173,7 @@ class Link:
                 raise RadioLost(f"the radio {self._radio} is lost ({fault})") from None
 
     async def forget(self, identity: str) -> None:
-        """Drop the keys of a bond, in the book and in the stack. Raises LinkLost."""
-        self._book.drop_keys(identity)
+        """Take a bond out of the stack; the book is its owner's. Raises LinkLost."""
         await _answer(self._bonds.forget(identity), ANSWER_S_MAX)
 
     @asynccontextmanager

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Final
 
-from contracts.ports import Clock
+from contracts.ports import Clock, Fault
 from gateway.bonds import LOST, BondBook, BondRefused, Order, Pairing
 from gateway.desk import MinuteDesk
 from gateway.drain import BandFaulty
@@ -117,8 +117,13 @@ class Reader:
             except LinkLost as fault:
                 _log.error("a bond could not be taken out of a radio's stack: %s", fault)
         self._rotation.forget(bond.identity)
-        if not keep:
-            self._book.remove(token)
+        try:
+            if keep:
+                self._book.drop_keys(bond.identity)
+            else:
+                self._book.remove(token)
+        except Fault as fault:  # no reason to end: what the file still has is asked of the consents at the next start
+            _log.error("a bond is taken out until the gateway ends: %s", fault)
 
     def _note_past(self) -> None:
         """Note those bands alone whose turns ended since the last time."""

@@ -358,6 +358,27 @@ def test_a_band_is_taken_out_by_order(gateway, town):
     within(run(), 30)
 
 
+@pytest.mark.parametrize("what", list(Order))
+def test_an_order_that_the_disk_does_not_take_is_told_and_does_not_end_the_gateway(gateway, town, caplog, what):
+    other = 41 if what is Order.PAIR else 42  # who did not consent before
+
+    async def run() -> None:
+        town.give(*wearer(1))
+        async with bands_of(1, other) as bands, gateway.on(f"bumble:{bands.radio}"):
+            await until(lambda: bands.wristbands[0].records_held == 0)
+            (gateway.folder / "bonds.new").mkdir()  # no file of this name can be written
+            await order(gateway, what)
+            await until(lambda: all(bond.keys is None for bond in gateway.book))
+            assert len(gateway.book) == (what is Order.PAIR)
+            (gateway.folder / "bonds.new").rmdir()
+            town.give(*wearer(other))
+            await bands.done()
+            assert gateway.book.of_token(token_of(other)) is not None
+
+    within(run(), 30)
+    assert "bonds.json cannot be written" in caplog.text
+
+
 def test_an_order_ends_by_itself(tmp_path):
     book = BondBook(tmp_path)
     book.leave(Order.PAIR, "a")
@@ -380,22 +401,22 @@ def test_after_a_restart_a_band_that_was_read_is_left_alone_and_one_that_was_not
     gateway = Gateway(BrokerAddress(broker.host, broker.port), town, tmp_path, at=NOW, revisit_s=REVISIT_S)
 
     async def run() -> None:
-        town.give(*wearer(1))
-        async with bands_of(1, 2, store=tmp_path / "bands") as bands, gateway.on(f"bumble:{bands.radio}"):
+        town.give(*wearer(51))
+        async with bands_of(51, 52, store=tmp_path / "bands") as bands, gateway.on(f"bumble:{bands.radio}"):
             await until(lambda: gateway.uplink.status().turns == {"drained": 1, "no-consent": 1})
-        (tmp_path / "bands" / "WP-000001.log").unlink()  # a new memory has records again
-        town.give(*wearer(2))
-        async with bands_of(1, 2, store=tmp_path / "bands") as bands:
+        (tmp_path / "bands" / "WP-000051.log").unlink()  # a new memory has records again
+        town.give(*wearer(52))
+        async with bands_of(51, 52, store=tmp_path / "bands") as bands:
             connected: list[int] = []
-            for number, band in enumerate(bands.wristbands, 1):
+            for number, band in enumerate(bands.wristbands, 51):
                 band.peripheral._device.on("connection", lambda _connection, number=number: connected.append(number))
             async with gateway.on(f"bumble:{bands.radio}"):
                 await until(lambda: gateway.uplink.status().turns == {"drained": 1} and all_are_read(gateway))
-            assert connected == [2]
+            assert connected == [52]
             gateway.clock.at += REVISIT_S
             async with gateway.on(f"bumble:{bands.radio}"):
                 await bands.done()
-            assert connected == [2, 1]
+            assert connected == [52, 51]
 
     within(run(), 40)
 
