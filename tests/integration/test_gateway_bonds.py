@@ -389,6 +389,16 @@ def test_an_order_ends_by_itself(tmp_path):
     assert not book.may_renew("b", 100.0)
 
 
+def test_the_folder_of_orders_is_the_gateways_own_from_its_start_and_one_that_is_not_is_one_clear_line(tmp_path):
+    BondBook(tmp_path)
+    orders = tmp_path / "orders"
+    assert orders.stat().st_mode & 0o777 == 0o700  # so root, who orders, does not make it
+    orders.rmdir()
+    orders.touch()
+    with pytest.raises(Fault, match="order as the gateway's own user"):
+        BondBook(tmp_path)
+
+
 def test_a_broken_book_is_one_clear_line(tmp_path):
     BondBook(tmp_path).add(Bond(identity="F0:00:00:00:00:01", token="a", paired_at=0.0))
     assert [bond.token for bond in BondBook(tmp_path)] == ["a"]
