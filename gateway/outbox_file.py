@@ -28,9 +28,11 @@ CREATE TABLE IF NOT EXISTS drained (        -- how far each band's memory was re
     overwritten INTEGER NOT NULL DEFAULT 0, -- records that the band had overwritten by then
     PRIMARY KEY (token, log)
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS turns (          -- since when each band waits: its turn outlasts a restart
+CREATE TABLE IF NOT EXISTS turns (          -- when each band had its last turn: that outlasts a restart
     band BLOB PRIMARY KEY,                  -- keyed hash of its identity or address
-    at INTEGER NOT NULL                     -- unix seconds
+    at INTEGER NOT NULL,                    -- unix seconds
+    read_at INTEGER NOT NULL DEFAULT 0,     -- unix seconds; 0: never
+    rest_until INTEGER NOT NULL DEFAULT 0   -- unix seconds: until then it is left alone, for its memory is read
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS stops (          -- bands whose wearers stopped, until their consent says so too
     token TEXT PRIMARY KEY,
@@ -45,6 +47,8 @@ CREATE TABLE IF NOT EXISTS made (           -- one row
 _ADDED: Final = (
     ("outbox", "void_from", "INTEGER"),
     ("drained", "overwritten", "INTEGER NOT NULL DEFAULT 0"),
+    ("turns", "read_at", "INTEGER NOT NULL DEFAULT 0"),
+    ("turns", "rest_until", "INTEGER NOT NULL DEFAULT 0"),
 )
 _DAMAGE: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _log = logging.getLogger(__name__)

@@ -13,12 +13,12 @@ from gateway.desk import MinuteDesk
 from gateway.drain import BandFaulty
 from gateway.link import Link, LinkLost, RadioAddress, RadioLost, Sighting
 from gateway.recognition import Recognition
-from gateway.rotation import BANDS_MAX, REVISIT_S, Ended, Rotation, Turn
+from gateway.rotation import BANDS_MAX, REVISIT_S, Ended, Past, Rotation, Turn
 from gateway.session import Session
 from gateway.uplink import Uplink
 
 TICK_S: Final = 0.5
-#: How often it is noted who waits for how long.
+#: How often it is noted what a restart should know of the bands.
 TURNS_EVERY_S: Final = 60.0
 #: A lost radio is opened again after 1 s, then after twice as long each time.
 RETRY_S_MIN, RETRY_S_MAX = 1.0, 30.0
@@ -55,7 +55,7 @@ class Reader:
         self._clock = clock
         self._desk = MinuteDesk(uplink=uplink, clock=clock)
         self._rotation = Rotation(slots={str(radio): radio.slots or slots for radio in radios}, revisit_s=revisit_s)
-        self._stations = [_Station(radio, self._book, self._rotation, self._serve, self._unread_s) for radio in radios]
+        self._stations = [_Station(radio, self._book, self._rotation, self._serve, uplink.past) for radio in radios]
         self._sessions: set[Session] = set()
         self._noted_s = float("-inf")
         self._ended: set[str] = set()  # tokens whose bond is to go
@@ -89,10 +89,10 @@ class Reader:
                     self._desk.sweep(_now())
                     self._uplink.note_bands(self._rotation.counts(_now()))
                     if _now() >= self._noted_s + TURNS_EVERY_S:
-                        self._noted_s = _now()
-                        self._uplink.note_unread(self._rotation.unread_s(_now()))
+                        self._note_past()
         except* RadioLost as group:  # what is raised in here would be wrapped again
             lost += [fault for fault in group.exceptions if isinstance(fault, RadioLost)]
+        self._note_past()
         self._desk.flush()
         self._uplink.note_bands(None)
         if lost:
@@ -120,10 +120,10 @@ class Reader:
         if not keep:
             self._book.remove(token)
 
-    def _unread_s(self, key: str) -> float:
-        """For how long a band waits by what the outbox remembers; 0 when that is not known."""
-        since = self._uplink.waits_since(key)
-        return max(self._clock.now() - since, 0.0) if since else 0.0
+    def _note_past(self) -> None:
+        """Note those bands alone whose turns ended since the last time."""
+        since_s, self._noted_s = self._noted_s, _now()
+        self._uplink.note_past(self._rotation.past(self._noted_s, since_s=since_s))
 
     async def _serve(self, link: Link, sighting: Sighting, made: asyncio.Event) -> None:
         """One session with one band. Its troubles are its own."""
@@ -150,6 +150,9 @@ class Reader:
             self._uplink.note_frames({LOST: 1})
         except LinkLost as fault:
             _log.debug("a band was lost: %s", fault)
+        except asyncio.CancelledError:  # the radio, or the gateway, is at its end: no fault of the band's
+            how = Ended.RADIO_LOST
+            raise
         except Exception as fault:  # noqa: BLE001 (a fault of ours in one band's session must not end the others')
             _log.error("a session ended by a fault of the gateway: %s", type(fault).__name__)
             _log.debug("where", exc_info=True)
@@ -172,11 +175,11 @@ class _Station:
         book: BondBook,
         rotation: Rotation,
         serve: Serve,
-        unread_s: Callable[[str], float],
+        past: Callable[[str], Past | None],
     ) -> None:
         self.link: Link | None = None  # while it is open
         self._book = book
-        self._unread_s = unread_s
+        self._past = past
         self._radio = radio
         self._name = str(radio)
         self._rotation = rotation
@@ -247,7 +250,7 @@ class _Station:
         if len(self._sightings) >= BANDS_MAX and sighting.address not in self._sightings:
             self._sightings.clear()  # who is still there is heard again in a second
         self._sightings[sighting.address] = sighting
-        self._rotation.heard(sighting.address, self._name, _now(), unread_s=self._unread_s)
+        self._rotation.heard(sighting.address, self._name, _now(), past=self._past)
 
 
 def _now() -> float:

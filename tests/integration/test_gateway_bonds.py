@@ -23,6 +23,7 @@ from firmware_sim.profile import Kind
 from firmware_sim.security import Security
 from firmware_sim.wristband import Wristband
 from gateway.bonds import ORDER_S, Bond, BondBook, Order, Pairing
+from gateway.rotation import REVISIT_S
 
 _numbers = itertools.count(1)
 MINUTES = 5
@@ -373,3 +374,33 @@ def test_a_broken_book_is_one_clear_line(tmp_path):
     (tmp_path / "bonds.json").write_text("{")
     with pytest.raises(Fault, match="pair the bands anew"):
         BondBook(tmp_path)
+
+
+def test_after_a_restart_a_band_that_was_read_is_left_alone_and_one_that_was_not_is_read(broker, town, tmp_path):
+    gateway = Gateway(BrokerAddress(broker.host, broker.port), town, tmp_path, at=NOW, revisit_s=REVISIT_S)
+
+    async def run() -> None:
+        town.give(*wearer(1))
+        async with bands_of(1, 2, store=tmp_path / "bands") as bands, gateway.on(f"bumble:{bands.radio}"):
+            await until(lambda: gateway.uplink.status().turns == {"drained": 1, "no-consent": 1})
+        (tmp_path / "bands" / "WP-000001.log").unlink()  # a new memory has records again
+        town.give(*wearer(2))
+        async with bands_of(1, 2, store=tmp_path / "bands") as bands:
+            connected: list[int] = []
+            for number, band in enumerate(bands.wristbands, 1):
+                band.peripheral._device.on("connection", lambda _connection, number=number: connected.append(number))
+            async with gateway.on(f"bumble:{bands.radio}"):
+                await until(lambda: gateway.uplink.status().turns == {"drained": 1} and all_are_read(gateway))
+            assert connected == [2]
+            gateway.clock.at += REVISIT_S
+            async with gateway.on(f"bumble:{bands.radio}"):
+                await bands.done()
+            assert connected == [2, 1]
+
+    within(run(), 40)
+
+
+def all_are_read(gateway: Gateway) -> bool:
+    """Whether all bands that are heard were read in the last two hours, and none of them is being read or waits."""
+    now = gateway.uplink.status()
+    return now.bands_read == now.bands_heard > 0 == now.bands_waiting == now.bands_connected

@@ -304,6 +304,7 @@ def test_a_radio_that_dies_is_told_and_opened_again(town, broker, name, port, tm
             second.kill()
     eventually(lambda: not town.statuses[-1].online)
     assert town.statuses[-1].minutes_dropped["not-heard"] > 10
+    assert town.statuses[-1].turns == {"radio-lost": 2}  # neither end was a failure of the band
     assert "Traceback" not in (tmp_path / "log").read_text()
 
 
