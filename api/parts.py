@@ -22,6 +22,7 @@ from api.receipts import Receipts
 from api.recoveries import Recoveries
 from api.renewals import Renewals
 from api.settings import Settings
+from api.shown_once import ShownOnce
 from api.sources import ReleaseSource
 from api.throttle import Guard
 from contracts.ports import Clock, OwnCalm, ReadingStore
@@ -48,6 +49,7 @@ class Parts:
     objections: Objections
     guard: Guard
     passkeys: Passkeys
+    shown_once: ShownOnce
     addresses: Addresses
     prompts: Prompts
     recoveries: Recoveries

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from api.accounts import SECRET_LETTERS_MIN, fit_secret
+from api.accounts import SECRET_LETTERS_MIN, Prepared, fit_secret
 from api.ledger import LedgerRefusal, Refusal
 from api.volunteer.guarding import failed, wait
 from api.volunteer.own_pages import overview
@@ -42,7 +42,7 @@ def choose(visit: Visit) -> Response:
 
 
 def enrol(visit: Visit) -> Response:
-    """Take part: choices, district and secret become an enrolment, whose receipt is shown."""
+    """Take part: choices, district and secret become an enrolment; receipt and recovery code are the next page."""
     fields, parts = visit.fields, visit.parts
     code, secret = fields.get("code", "")[:CODE_LETTERS_MAX], fields.get("secret", "")
     if fields.get("adult") != "yes":
@@ -71,18 +71,7 @@ def enrol(visit: Visit) -> Response:
         failed(visit, code)
         return _take_part(visit, code, ["code" if refusal.reason is Refusal.CLAIM else "district"])
     parts.consent_changed()
-    token = parts.accounts.open(enrolment.record.principal_id)
-    response = visit.page(
-        "mijn_welkom.html",
-        "/mijn",
-        record=enrolment.record,
-        receipt=parts.receipts.last(enrolment.record.principal_id),
-        erased=(),
-        names=parts.districts.names(),
-        words=prepared.words,
-        code=code,
-    )
-    return visit.with_cookie(response, token)
+    return _to_write_down(visit, enrolment.record.principal_id, prepared, code=code)
 
 
 def decline(visit: Visit) -> Response:
@@ -131,8 +120,37 @@ def recover(visit: Visit) -> Response:
         failed(visit, code)
         return _recover(visit, ["recovery"])
     visit.parts.guard.succeeded(code=visit.parts.ledger.claim_key(code))
-    response = visit.page("mijn_hersteld.html", "/mijn", words=prepared.words)
-    return visit.with_cookie(response, visit.parts.accounts.open(pseudonym))
+    return _to_write_down(visit, pseudonym, prepared)
+
+
+def show_words(visit: Visit) -> Response:
+    """The recovery code, until it is written down; with code and receipt for who just began."""
+    return visit.page(
+        "mijn_herstelcode.html",
+        "/mijn/herstelcode",
+        shown=visit.parts.shown_once.of(visit.token),
+        record=visit.parts.ledger.current(visit.pseudonym),
+        receipt=visit.parts.receipts.last(visit.pseudonym),
+        erased=(),
+        names=visit.parts.districts.names(),
+    )
+
+
+def words_are_written(visit: Visit) -> Response:
+    """From now on nobody is shown the recovery code.
+
+    The same address again, so that this page takes the other one's place in the browser's history: without JavaScript
+    Chromium keeps for its back button what it was told not to store.
+    """
+    visit.parts.shown_once.forget(visit.token)
+    return visit.go("/mijn/herstelcode")
+
+
+def _to_write_down(visit: Visit, pseudonym: str, prepared: Prepared, *, code: str = "") -> Response:
+    """Log in, and on to the recovery code: a page that can be loaded again, which an answer to a form cannot."""
+    token = visit.parts.accounts.open(pseudonym)
+    visit.parts.shown_once.keep(token, words=prepared.words, code=code)
+    return visit.with_cookie(visit.go("/mijn/herstelcode"), token)
 
 
 def _take_part(visit: Visit, code: str, faults: Any, *, wait: int = 0) -> Response:
@@ -207,3 +225,5 @@ add(router, "/mijn/inloggen", log_in_form, public=True)
 add(router, "/mijn/inloggen", log_in, post=True, public=True)
 add(router, "/mijn/herstel", recover_form, public=True)
 add(router, "/mijn/herstel", recover, post=True, public=True)
+add(router, "/mijn/herstelcode", show_words)
+add(router, "/mijn/herstelcode", words_are_written, post=True)

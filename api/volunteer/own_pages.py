@@ -42,6 +42,7 @@ def overview(visit: Visit) -> Response:
         answers=Category.SELF_REPORT in {c for chosen in record.purposes.values() for c in chosen},
         erasures=parts.ledger.erasures(me),
         asked=parts.prompts.due(me) is not None,
+        shown=parts.shown_once.of(visit.token),
         recovery=parts.recoveries.waiting(me),
         reminders=parts.addresses.possible,
         looks=own_data.looks(parts, me)[:-51:-1],
@@ -109,7 +110,12 @@ def answer(visit: Visit) -> Response:
     if parts.publisher is None or not parts.publisher.publish_report(record.district, report):
         return _answer(visit, ["answer-later"], status=503)
     parts.prompts.answered(visit.pseudonym)
-    return visit.page("mijn_dank.html", "/mijn/antwoord")
+    return visit.go("/mijn/antwoord/dank")
+
+
+def thank(visit: Visit) -> Response:
+    """The answer is on its way. A page of its own: one that answers a form would send it again when it is reloaded."""
+    return visit.page("mijn_dank.html", "/mijn/antwoord/dank")
 
 
 def show_receipt(visit: Visit) -> Response:
@@ -265,6 +271,7 @@ add(router, "/mijn/keuzes", change, post=True)
 add(router, "/mijn/stoppen", stop, post=True)
 add(router, "/mijn/antwoord", show_answer)
 add(router, "/mijn/antwoord", answer, post=True)
+add(router, "/mijn/antwoord/dank", thank)
 add(router, "/mijn/bewijs", show_receipt)
 add(router, "/mijn/bewijs.json", receipt_json)
 add(router, "/mijn/bewijs.pdf", receipt_pdf)

@@ -54,7 +54,7 @@ def correct_answer(visit: Visit) -> Response:
     report = SelfReport(pseudonym=visit.pseudonym, at=at, safe=marks[0], happy=marks[1], reason=reason)
     if publisher is None or not publisher.publish_report(stored.district, report):
         return _answer(visit, stored, ["answer-later"], status=503)
-    return visit.page("mijn_dank.html", "/mijn/verbeteren")
+    return visit.go("/mijn/antwoord/dank")
 
 
 def show_objections(visit: Visit) -> Response:
@@ -91,7 +91,12 @@ def next_band(visit: Visit) -> Response:
             failed(visit, code)
         return _band(visit, [_FAULTS[refusal.reason]], status=403 if refusal.reason is Refusal.CLAIM else 409)
     visit.parts.consent_changed()
-    return visit.page("mijn_band_klaar.html", "/mijn/band", code=code)
+    return visit.go("/mijn/band/klaar")
+
+
+def band_is_next(visit: Visit) -> Response:
+    """What to do with the new band."""
+    return visit.page("mijn_band_klaar.html", "/mijn/band/klaar")
 
 
 _FAULTS: Final = {
@@ -170,3 +175,4 @@ add(router, "/mijn/bezwaar", show_objections)
 add(router, "/mijn/bezwaar", make_objection, post=True)
 add(router, "/mijn/band", show_band)
 add(router, "/mijn/band", next_band, post=True)
+add(router, "/mijn/band/klaar", band_is_next)

@@ -49,9 +49,18 @@ class Visit(NamedTuple):
     @property
     def pseudonym(self) -> str:
         """Who is logged in, on a page that is for nobody else."""
+        return self._own.pseudonym
+
+    @property
+    def token(self) -> str:
+        """The session's token, on a page that is for nobody else."""
+        return self._own.token
+
+    @property
+    def _own(self) -> Visitor:
         if self.visitor is None:
             raise LookupError("a page of a volunteer was registered as a public one")
-        return self.visitor.pseudonym
+        return self.visitor
 
     @property
     def client(self) -> str:
