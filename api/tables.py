@@ -189,5 +189,6 @@ ACCESS_LOG = Table(
     Column("purpose", String(200), nullable=False),
     Column("dataset", String(64), nullable=False),
     Column("pseudonym", String(26), nullable=True),  # whose own data it was; never in the public log
+    Column("times", Integer, nullable=False, server_default="1"),  # on that day
     Index("access_log_pseudonym", "pseudonym"),
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from fastapi import APIRouter
@@ -196,18 +195,8 @@ def _recover(visit: Visit, faults: Any, *, wait: int = 0) -> Response:
 def _form(visit: Visit, template: str, path: str, faults: Any, wait: int, **context: Any) -> Response:
     """A form with what was wrong in it: 429 while a code or a client must wait, 403 for a refusal, else 400."""
     refused = {"code", "login", "recovery"} & set(faults)
-    status = 429 if wait else 403 if refused else 400 if faults else 200
-    response = visit.page(
-        template,
-        path,
-        status=status,
-        faults=["wait"] if wait else list(faults),
-        minutes=math.ceil(wait / 60),
-        **context,
-    )
-    if wait:
-        response.headers["Retry-After"] = str(wait)
-    return response
+    status = 403 if refused else 400 if faults else 200
+    return visit.page(template, path, status=status, wait=wait, faults=["wait"] if wait else list(faults), **context)
 
 
 def _secret_faults(fields: dict[str, str]) -> list[str]:

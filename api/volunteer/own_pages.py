@@ -13,6 +13,7 @@ from api.ledger import LedgerRefusal
 from api.pages.own import draw_own
 from api.receipts import Receipt
 from api.volunteer import own_data
+from api.volunteer.guarding import wait_of
 from api.volunteer.own_data import OwnRows
 from api.volunteer.web import Visit, add, choices_in
 from contracts.consent import Purpose
@@ -77,7 +78,8 @@ def change(visit: Visit) -> Response:
             erase=visit.fields.get("erase") == "yes",
         )
     except LedgerRefusal as refusal:
-        return _choices(visit, [refusal.reason.value], status=409)
+        visit.parts.consent_changed()  # the no in it was taken
+        return _choices(visit, [refusal.reason.value], status=409, wait=wait_of(visit, refusal))
     visit.parts.consent_changed()
     return visit.go("/mijn/bewijs")
 
@@ -221,13 +223,14 @@ def _kinds_erased(visit: Visit, receipt: Receipt) -> tuple[Category, ...]:
     return next((state.kinds for state in asked if state.revision == place), ())
 
 
-def _choices(visit: Visit, faults: tuple[str, ...] | list[str], *, status: int = 200) -> Response:
+def _choices(visit: Visit, faults: tuple[str, ...] | list[str], *, status: int = 200, wait: int = 0) -> Response:
     record = visit.parts.ledger.current(visit.pseudonym)
     notice = visit.parts.notices.of(visit.language)
     return visit.page(
         "mijn_keuzes.html",
         "/mijn/keuzes",
         status=status,
+        wait=wait,
         faults=list(faults),
         chosen=record.purposes,
         answered={f"{p.value}.{c.value}": "yes" for p, chosen in record.purposes.items() for c in chosen},

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from api.ledger import LedgerRefusal, Refusal
 from api.objections import ANSWER_DAYS, Subject
 from api.volunteer import own_data
-from api.volunteer.guarding import failed, wait
+from api.volunteer.guarding import failed, wait, wait_of
 from api.volunteer.own_pages import marks_in, reason_in
 from api.volunteer.web import CODE_LETTERS_MAX, Visit, add
 from contracts.ports import StoredReport
@@ -32,7 +32,7 @@ def correct_district(visit: Visit) -> Response:
         visit.parts.moves.to_district(visit.pseudonym, visit.fields.get("district", ""))
     except LedgerRefusal as refusal:
         status = 400 if refusal.reason is Refusal.DISTRICT else 409
-        return _corrections(visit, [_FAULTS[refusal.reason]], status=status)
+        return _corrections(visit, [_FAULTS[refusal.reason]], status=status, wait=wait_of(visit, refusal))
     visit.parts.consent_changed()
     return visit.go("/mijn/bewijs")
 
@@ -81,9 +81,7 @@ def next_band(visit: Visit) -> Response:
     """On with a new band, by its code; pseudonym and history stay, and the old band is told to be nobody's."""
     code = visit.fields.get("code", "")[:CODE_LETTERS_MAX]
     if waiting := wait(visit, code):
-        response = _band(visit, ["wait"], status=429, minutes=-(-waiting // 60))
-        response.headers["Retry-After"] = str(waiting)
-        return response
+        return _band(visit, ["wait"], wait=waiting)
     try:
         visit.parts.moves.to_band(visit.pseudonym, code)
     except LedgerRefusal as refusal:
@@ -104,15 +102,17 @@ _FAULTS: Final = {
     Refusal.STOPPED: "stopped",
     Refusal.ERASURE_OPEN: "erasure-under-way",
     Refusal.CLAIM: "code",
+    Refusal.TOO_OFTEN: "district-often",
 }
 
 
-def _corrections(visit: Visit, faults: Any, *, status: int = 200) -> Response:
+def _corrections(visit: Visit, faults: Any, *, status: int = 200, wait: int = 0) -> Response:
     rows = None if visit.parts.own_data is None else own_data.read(visit.parts, visit.pseudonym, purpose="correction")
     return visit.page(
         "mijn_verbeteren.html",
         "/mijn/verbeteren",
         status=status,
+        wait=wait,
         faults=list(faults),
         record=visit.parts.ledger.current(visit.pseudonym),
         districts=visit.parts.districts.all(),
@@ -163,8 +163,8 @@ def _objections(visit: Visit, faults: Any, *, status: int = 200) -> Response:
     )
 
 
-def _band(visit: Visit, faults: Any, *, status: int = 200, minutes: int = 0) -> Response:
-    return visit.page("mijn_band.html", "/mijn/band", status=status, faults=list(faults), minutes=minutes)
+def _band(visit: Visit, faults: Any, *, status: int = 200, wait: int = 0) -> Response:
+    return visit.page("mijn_band.html", "/mijn/band", status=status, wait=wait, faults=list(faults))
 
 
 add(router, "/mijn/verbeteren", show_corrections)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
@@ -33,6 +34,7 @@ _REFUSALS: Final = {
     Refusal.NOT_ADULT: (403, "Only who is 18 or older can take part."),
     Refusal.DISTRICT: (400, "There is no district with this code; /v1/districts lists them."),
     Refusal.STOPPED: (409, "You do not take part now. Choose first, with PUT /v1/me/consents."),
+    Refusal.TOO_OFTEN: (429, "What you took back has stopped. Choose what you say yes to again after Retry-After."),
     Refusal.ERASURE_OPEN: (409, "Your data is being erased. Choose again when the receipt is there (/v1/me)."),
 }
 _NO_STORE: Final = {"Cache-Control": "no-store"}
@@ -99,7 +101,9 @@ def put_consents(parts: PartsOf, pseudonym: VolunteerOf, body: ChoicesIn) -> Raw
     try:
         parts.ledger.change(pseudonym, _purposes(body.choices), language=body.language, erase=body.erase)
     except LedgerRefusal as refusal:
-        raise _problem(refusal) from None
+        parts.consent_changed()  # the no in it was taken
+        wait = math.ceil(refusal.free_from - parts.clock.now())
+        raise _problem(refusal, headers={"Retry-After": str(wait)} if wait > 0 else None) from None
     parts.consent_changed()
     return _receipt(parts, pseudonym)
 
@@ -144,6 +148,6 @@ def _purposes(choices: dict[Purpose, list[Category]]) -> records.Purposes:
     return {purpose: tuple(chosen) for purpose, chosen in choices.items()}
 
 
-def _problem(refusal: LedgerRefusal) -> Problem:
+def _problem(refusal: LedgerRefusal, *, headers: dict[str, str] | None = None) -> Problem:
     status, detail = _REFUSALS[refusal.reason]
-    return Problem(status, refusal.reason.value, detail)
+    return Problem(status, refusal.reason.value, detail, headers=headers)

@@ -7,6 +7,7 @@ that no other site's request carries; a form of a session also carries a token o
 from __future__ import annotations
 
 import hmac
+import math
 from collections.abc import Callable
 from typing import Annotated, Any, Final, NamedTuple
 from urllib.parse import parse_qs
@@ -67,19 +68,22 @@ class Visit(NamedTuple):
         """The address that asks."""
         return self.request.client.host if self.request.client else ""
 
-    def page(self, template: str, path: str, *, status: int = 200, **context: Any) -> Response:
-        """A page that nobody keeps."""
+    def page(self, template: str, path: str, *, status: int = 200, wait: int = 0, **context: Any) -> Response:
+        """A page that nobody keeps; 429 when something is to be tried again after `wait` seconds."""
         response = page(
             template,
             language=self.language,
             path=path,
             settings=self.parts.settings,
-            status=status,
+            status=429 if wait else status,
+            minutes=math.ceil(wait / 60),
             visitor=self.visitor is not None,
             csrf="" if self.visitor is None else csrf_of(self.visitor.token),
             **context,
         )
         response.headers["Cache-Control"] = "no-store"
+        if wait:
+            response.headers["Retry-After"] = str(wait)
         return response
 
     def go(self, path: str) -> Response:
