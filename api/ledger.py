@@ -215,6 +215,10 @@ class Ledger:
         """The keyed hash of a claim code, in any writing: a name for it that does not tell it."""
         return self._sealed(claim_code)
 
+    def known_code(self, claim_code: str) -> bool:
+        """Whether a band has this claim code, claimed or not."""
+        return self._band_of(claim_code)[0]
+
     def claimable(self, claim_code: str) -> bool:
         """Whether the band of this claim code waits for somebody."""
         return self._band_of(claim_code) == (True, None)

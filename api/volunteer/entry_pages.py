@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from api.accounts import SECRET_LETTERS_MIN, Prepared, fit_secret
 from api.ledger import LedgerRefusal, Refusal
-from api.volunteer.guarding import failed, wait
+from api.volunteer.guarding import failed, succeeded, wait
 from api.volunteer.own_pages import overview
 from api.volunteer.web import CODE_LETTERS_MAX, Visit, add, choices_in
 from contracts.consent import Purpose
@@ -32,8 +32,8 @@ def choose(visit: Visit) -> Response:
     """Next: the choices. Nothing is kept yet."""
     code = visit.fields.get("code", "")[:CODE_LETTERS_MAX]
     faults = [] if visit.fields.get("adult") == "yes" else ["adult"]
-    if (waiting := wait(visit, code)) == 0 and not visit.parts.ledger.claimable(code):
-        failed(visit, code)
+    if (waiting := wait(visit, code, "enrol")) == 0 and not visit.parts.ledger.claimable(code):
+        failed(visit, code, "enrol")
         faults.insert(0, "code")
     if faults or waiting:
         return _take_part(visit, code, faults, wait=waiting)
@@ -46,7 +46,7 @@ def enrol(visit: Visit) -> Response:
     code, secret = fields.get("code", "")[:CODE_LETTERS_MAX], fields.get("secret", "")
     if fields.get("adult") != "yes":
         return _take_part(visit, code, ["adult"])
-    if waiting := wait(visit, code):
+    if waiting := wait(visit, code, "enrol"):
         return _take_part(visit, code, (), wait=waiting)
     faults = _secret_faults(fields)
     if not parts.districts.known(fields.get("district", "")):
@@ -54,7 +54,7 @@ def enrol(visit: Visit) -> Response:
     if faults:
         return _choose(visit, code, faults)
     if not parts.ledger.claimable(code):  # before the slow hash
-        failed(visit, code)
+        failed(visit, code, "enrol")
         return _take_part(visit, code, ["code"])
     prepared = parts.accounts.prepare(secret)
     try:
@@ -67,7 +67,7 @@ def enrol(visit: Visit) -> Response:
             also=lambda connection, pseudonym: parts.accounts.write(connection, pseudonym, prepared),
         )
     except LedgerRefusal as refusal:
-        failed(visit, code)
+        failed(visit, code, "enrol")
         return _take_part(visit, code, ["code" if refusal.reason is Refusal.CLAIM else "district"])
     parts.consent_changed()
     return _to_write_down(visit, enrolment.record.principal_id, prepared, code=code)
@@ -86,13 +86,13 @@ def log_in_form(visit: Visit) -> Response:
 def log_in(visit: Visit) -> Response:
     """By claim code and secret. An unknown code, a code without a secret and a wrong secret look and last the same."""
     code = visit.fields.get("code", "")[:CODE_LETTERS_MAX]
-    if waiting := wait(visit, code):
+    if waiting := wait(visit, code, "log-in"):
         return _log_in(visit, (), wait=waiting)
     token = visit.parts.accounts.log_in(visit.parts.ledger.wearer_of(code), visit.fields.get("secret", ""))
     if token is None:
-        failed(visit, code)
+        failed(visit, code, "log-in")
         return _log_in(visit, ["login"])
-    visit.parts.guard.succeeded(code=visit.parts.ledger.claim_key(code))
+    succeeded(visit, code, "log-in")
     return visit.with_cookie(visit.go("/mijn"), token)
 
 
@@ -104,7 +104,7 @@ def recover_form(visit: Visit) -> Response:
 def recover(visit: Visit) -> Response:
     """A new secret, for the claim code and the recovery words."""
     code = visit.fields.get("code", "")[:CODE_LETTERS_MAX]
-    if waiting := wait(visit, code):
+    if waiting := wait(visit, code, "recover"):
         return _recover(visit, (), wait=waiting)
     if faults := _secret_faults(visit.fields):
         return _recover(visit, faults)
@@ -116,9 +116,9 @@ def recover(visit: Visit) -> Response:
     else:
         prepared = visit.parts.accounts.recover(pseudonym, words, secret)
     if prepared is None or pseudonym is None:
-        failed(visit, code)
+        failed(visit, code, "recover")
         return _recover(visit, ["recovery"])
-    visit.parts.guard.succeeded(code=visit.parts.ledger.claim_key(code))
+    succeeded(visit, code, "recover", "log-in")
     return _to_write_down(visit, pseudonym, prepared)
 
 
@@ -196,7 +196,9 @@ def _form(visit: Visit, template: str, path: str, faults: Any, wait: int, **cont
     """A form with what was wrong in it: 429 while a code or a client must wait, 403 for a refusal, else 400."""
     refused = {"code", "login", "recovery"} & set(faults)
     status = 403 if refused else 400 if faults else 200
-    return visit.page(template, path, status=status, wait=wait, faults=["wait"] if wait else list(faults), **context)
+    return visit.page(
+        template, path, status=status, wait=wait, faults=["wait-code"] if wait else list(faults), **context
+    )
 
 
 def _secret_faults(fields: dict[str, str]) -> list[str]:

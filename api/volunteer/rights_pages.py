@@ -80,13 +80,13 @@ def show_band(visit: Visit) -> Response:
 def next_band(visit: Visit) -> Response:
     """On with a new band, by its code; pseudonym and history stay, and the old band is told to be nobody's."""
     code = visit.fields.get("code", "")[:CODE_LETTERS_MAX]
-    if waiting := wait(visit, code):
-        return _band(visit, ["wait"], wait=waiting)
+    if waiting := wait(visit, code, "enrol"):
+        return _band(visit, ["wait-code"], wait=waiting)
     try:
         visit.parts.moves.to_band(visit.pseudonym, code)
     except LedgerRefusal as refusal:
         if refusal.reason is Refusal.CLAIM:
-            failed(visit, code)
+            failed(visit, code, "enrol")
         return _band(visit, [_FAULTS[refusal.reason]], status=403 if refusal.reason is Refusal.CLAIM else 409)
     visit.parts.consent_changed()
     return visit.go("/mijn/band/klaar")

@@ -51,9 +51,9 @@ _RECEIPT_201: Final[dict[int | str, dict[str, Any]]] = {201: _DESCRIBED}
 def enrol(request: Request, parts: PartsOf, body: EnrolmentIn, response: Response) -> EnrolmentOut:
     """Couple a band by its claim code, and choose. The answer holds a token, once, and a receipt."""
     response.headers.update(_NO_STORE)
-    guess = {"code": parts.ledger.claim_key(body.claim_code), "client": request.client.host if request.client else ""}
-    if wait := parts.guard.pause(**guess, now=parts.clock.now()):
-        detail = "Too many codes that cannot be used came from here. Wait as long as Retry-After says."
+    tried = parts.tried(body.claim_code, request.client.host if request.client else "", "enrol")
+    if wait := parts.guard.pause(tried, now=parts.clock.now()):
+        detail = "This was tried too often. See that the code is as printed, and wait as long as Retry-After says."
         raise Problem(429, "too-many-tries", detail, headers={"Retry-After": str(wait)})
     try:
         enrolment = parts.ledger.enrol(
@@ -65,7 +65,7 @@ def enrol(request: Request, parts: PartsOf, body: EnrolmentIn, response: Respons
         )
     except LedgerRefusal as refusal:
         if refusal.reason is Refusal.CLAIM:
-            parts.guard.failed(**guess, now=parts.clock.now())
+            parts.guard.failed(tried, now=parts.clock.now())
         raise _problem(refusal) from None
     parts.consent_changed()
     response.headers["Location"] = "/v1/me"

@@ -7,7 +7,6 @@ that no other site's request carries; a form of a session also carries a token o
 from __future__ import annotations
 
 import hmac
-import math
 from collections.abc import Callable
 from typing import Annotated, Any, Final, NamedTuple
 from urllib.parse import parse_qs
@@ -76,7 +75,7 @@ class Visit(NamedTuple):
             path=path,
             settings=self.parts.settings,
             status=429 if wait else status,
-            minutes=math.ceil(wait / 60),
+            wait=wait,
             visitor=self.visitor is not None,
             csrf="" if self.visitor is None else csrf_of(self.visitor.token),
             **context,

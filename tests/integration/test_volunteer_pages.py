@@ -191,10 +191,9 @@ def test_five_wrong_secrets_lock_a_code_for_a_quarter_of_an_hour_and_say_so(
     locked = guest.post("/mijn/inloggen", data=right)
     assert locked.status_code == 429
     assert locked.headers["retry-after"] == "900"
-    assert "Wacht 15 minuten" in locked.text
+    assert "Wacht dan 15 minuten" in locked.text
     assert "U doet mee." in guest.post("/mijn/inloggen", data={"code": other.code, "secret": SECRET}).text
     guest.cookies.clear()
-    assert guest.post("/mijn/herstel", data=right | {"again": SECRET, "words": person.words}).status_code == 429
     town.clock.time += 901
     assert "U doet mee." in guest.post("/mijn/inloggen", data=right).text
 
