@@ -47,6 +47,7 @@ from api.recoveries import Recoveries
 from api.registry import open_registry
 from api.renewals import Renewals
 from api.settings import Settings, read_settings
+from api.shown_once import ShownOnce
 from api.sources import ReleaseSource
 from api.tables import META
 from api.throttle import Guard
@@ -101,6 +102,7 @@ def create_app(
         prompts=Prompts(ledger.engine, clock=clock),
         recoveries=Recoveries(ledger.engine, clock=clock, accounts=accounts, ledger=ledger),
         passkeys=Passkeys(ledger.engine, clock=clock, public_url=settings.public_url),
+        shown_once=ShownOnce(ledger.engine, clock=clock),
     )
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.parts = parts

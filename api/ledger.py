@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 import msgspec
 from sqlalchemy import Connection, Engine, delete, insert, select, update
 
-from api import chain, erasures, last_words, records
+from api import chain, erasures, last_words, pacing, records
 from api.erasures import ErasureState, ErasureTotals
 from api.notices import Language, Notices
 from api.outbox import message_out_of
@@ -47,14 +47,16 @@ class Refusal(StrEnum):
     DISTRICT = "unknown-district"
     ERASURE_OPEN = "erasure-under-way"
     STOPPED = "does-not-take-part"
+    TOO_OFTEN = "too-often"
 
 
 class LedgerRefusal(Exception):
-    """The ledger does not do this; nothing was written."""
+    """The ledger does not do this. Nothing was written, unless TOO_OFTEN: then what was taken back."""
 
-    def __init__(self, reason: Refusal) -> None:
+    def __init__(self, reason: Refusal, *, free_from: int = 0) -> None:
         super().__init__(reason.value)
         self.reason = reason
+        self.free_from = free_from  # unix seconds, of TOO_OFTEN
 
 
 class Enrolment(NamedTuple):
@@ -161,29 +163,31 @@ class Ledger:
         """A new choice, for the coming six months; with `erase`, what is stored and not said yes to is erased.
 
         `language` is that of the notice that was read, None: the one of the choice before. A choice that only leaves
-        out covers what the one before it covered: the band may still hold it, and both said yes.
+        out covers what the one before it covered: the band may still hold it, and both said yes. One that says nothing
+        new is not written.
 
-        Raises LedgerRefusal while an erasure is under way: the new message would take the place of the one that asks
-        for it.
+        Raises LedgerRefusal: ERASURE_OPEN while an erasure is under way, for the new message would take the place of
+        the one that asks for it; TOO_OFTEN, with the no that is in the choice written all the same.
         """
         with self._engine.begin() as connection:
             link = chain.next_link(connection)
             current = last_words.current(connection, pseudonym)
             if erasures.under_way(connection, pseudonym):
                 raise LedgerRefusal(Refusal.ERASURE_OPEN)
-            at = max(self._now(), current.at)
-            language = language or current.notice.language
-            record = self._record(pseudonym, choices, at=at, district=current.district, language=language)
-            if record.event is Event.REFUSED and current.stands:
-                record = msgspec.structs.replace(record, event=Event.WITHDRAWN)
-            elif record.stands and current.lapsed:
-                record = msgspec.structs.replace(record, event=Event.RENEWED)
-            if erase:
-                record = records.with_erasure(record)
-            elif current.notice.version in self._notices.holding:
-                record = records.going_on(current, record)
+            wanted = records.chosen(choices)
+            record = self._next(current, wanted, language=language, keep=wanted if erase else None)
+            if pacing.says_nothing_new(current, record):
+                return current
+            free_from = 0 if pacing.only_takes_back(current, record) else pacing.free_from(connection, pseudonym)
+            if free_from > record.at:
+                less = pacing.common(current.purposes, wanted)
+                if not current.stands or less == current.purposes:
+                    raise LedgerRefusal(Refusal.TOO_OFTEN, free_from=free_from)
+                record = self._next(current, less, language=language, keep=wanted if erase else None)
             last_words.write(connection, link, record)
             erasures.ask(connection, link, record)
+        if free_from > record.at:
+            raise LedgerRefusal(Refusal.TOO_OFTEN, free_from=free_from)
         return record
 
     def withdraw(self, pseudonym: str, *, erase: bool) -> ConsentRecord:
@@ -210,6 +214,10 @@ class Ledger:
     def claim_key(self, claim_code: str) -> str:
         """The keyed hash of a claim code, in any writing: a name for it that does not tell it."""
         return self._sealed(claim_code)
+
+    def known_code(self, claim_code: str) -> bool:
+        """Whether a band has this claim code, claimed or not."""
+        return self._band_of(claim_code)[0]
 
     def claimable(self, claim_code: str) -> bool:
         """Whether the band of this claim code waits for somebody."""
@@ -291,6 +299,21 @@ class Ledger:
     def _sealed(self, claim_code: str) -> str:
         plain = claim_code.upper().translate(str.maketrans("018", "OIB", "- "))
         return hmac.new(self._claim_key, plain.encode(), hashlib.sha256).hexdigest()
+
+    def _next(
+        self, current: ConsentRecord, choices: Purposes, *, language: Language | None, keep: Purposes | None
+    ) -> ConsentRecord:
+        """The record of these choices after `current`; with `keep`, what is stored of other kinds is to be erased."""
+        at = max(self._now(), current.at)
+        language = language or current.notice.language
+        record = self._record(current.principal_id, choices, at=at, district=current.district, language=language)
+        if record.event is Event.REFUSED and current.stands:
+            record = msgspec.structs.replace(record, event=Event.WITHDRAWN)
+        elif record.stands and current.lapsed:
+            record = msgspec.structs.replace(record, event=Event.RENEWED)
+        if keep is not None:
+            return records.with_erasure(record, keep=keep)
+        return records.going_on(current, record) if current.notice.version in self._notices.holding else record
 
     def _record(
         self, pseudonym: str, choices: Purposes, *, at: int, district: str, language: Language

@@ -119,7 +119,7 @@ class Link:
             try:
                 from gateway.bumble_backend import BumbleAdapter
             except ImportError:
-                raise UsageFault("the bumble radio is not installed: run pip install 'wijkpols[band]'") from None
+                raise UsageFault("the bumble radio is not installed: run pip install '.[band]'") from None
             try:
                 self._adapter = await BumbleAdapter.open(self._radio.target, self._book)
             except (OSError, BleakError) as fault:
