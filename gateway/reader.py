@@ -77,8 +77,11 @@ class Reader:
             self._rotation.may_try_again()
 
     async def run(self) -> None:
-        """Read until stopped. A radio that is lost is opened again; one that was never there raises RadioLost."""
-        lost: list[RadioLost] = []
+        """Read until stopped. A radio that is lost is opened again; one that was never there raises RadioLost.
+
+        Raises Fault when the book of bonds cannot be begun.
+        """
+        lost: list[RadioLost | Fault] = []
         try:
             async with asyncio.TaskGroup() as tasks:
                 for station in self._stations:
@@ -90,8 +93,8 @@ class Reader:
                     self._uplink.note_bands(self._rotation.counts(_now()))
                     if _now() >= self._noted_s + TURNS_EVERY_S:
                         self._note_past()
-        except* RadioLost as group:  # what is raised in here would be wrapped again
-            lost += [fault for fault in group.exceptions if isinstance(fault, RadioLost)]
+        except* (RadioLost, Fault) as group:  # what is raised in here would be wrapped again
+            lost += [fault for fault in group.exceptions if isinstance(fault, RadioLost | Fault)]
         self._note_past()
         self._desk.flush()
         self._uplink.note_bands(None)
@@ -158,6 +161,8 @@ class Reader:
         except asyncio.CancelledError:  # the radio, or the gateway, is at its end: no fault of the band's
             how = Ended.RADIO_LOST
             raise
+        except Fault as fault:  # the disk did not take a new bond; the memory has it
+            _log.error("a session ended: %s", fault)
         except Exception as fault:  # noqa: BLE001 (a fault of ours in one band's session must not end the others')
             _log.error("a session ended by a fault of the gateway: %s", type(fault).__name__)
             _log.debug("where", exc_info=True)

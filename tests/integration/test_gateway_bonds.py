@@ -379,6 +379,20 @@ def test_an_order_that_the_disk_does_not_take_is_told_and_does_not_end_the_gatew
     assert "bonds.json cannot be written" in caplog.text
 
 
+def test_a_bond_that_the_disk_does_not_take_is_told_and_holds_as_long_as_the_gateway(gateway, town, caplog):
+    async def run() -> None:
+        async with bands_of(43) as bands, gateway.on(f"bumble:{bands.radio}"):
+            await until((gateway.folder / "bonds.json").exists)
+            (gateway.folder / "bonds.new").mkdir()
+            town.give(*wearer(43))
+            await bands.done()
+            assert gateway.uplink.status().turns["failed"] == 1
+            assert token_of(43) not in (gateway.folder / "bonds.json").read_text()
+
+    within(run(), 30)
+    assert "bonds.json cannot be written (Is a directory): is the disk full?" in caplog.text
+
+
 def test_an_order_ends_by_itself(tmp_path):
     book = BondBook(tmp_path)
     book.leave(Order.PAIR, "a")
