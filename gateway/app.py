@@ -164,12 +164,18 @@ def _order(order: Order, args: argparse.Namespace) -> int:
     settings.needs("band_key")
     if not OWN_SERIAL.fullmatch(args.band):
         raise UsageFault(f"{args.band!r} is no band's serial: write it as it is printed on the band, WP-000001")
-    if not (settings.gateway_outbox / OUTBOX_FILE).exists():
-        raise UsageFault(
-            f"no gateway has its outbox in {settings.gateway_outbox}: name its folder by --outbox, or its settings,"
-            " as in 'wijkpols --settings /etc/wijkpols/gateway.env gateway pair …'"
-        )
-    BondBook(settings.gateway_outbox).leave(order, band_token(settings.key, args.band))
+    try:
+        if not (settings.gateway_outbox / OUTBOX_FILE).exists():
+            raise UsageFault(
+                f"no gateway has its outbox in {settings.gateway_outbox}: name its folder by --outbox, or its settings,"
+                " as in 'wijkpols --settings /etc/wijkpols/gateway.env gateway pair …'"
+            )
+        BondBook(settings.gateway_outbox).leave(order, band_token(settings.key, args.band))
+    except OSError as fault:
+        raise Fault(
+            f"no order can be left in {settings.gateway_outbox} ({fault.strerror}): be the gateway's own user,"
+            " as by sudo -u wijkpols"
+        ) from None
     sys.stdout.write(_TO_DO[order].format(band=args.band, folder=settings.gateway_outbox))
     return 0
 

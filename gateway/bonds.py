@@ -85,20 +85,21 @@ class BondBook:
         self._book = _Book()
         self.revision = 0  # another one after each change: who made something of the bonds looks again
         self._renewing: dict[str, float] = {}  # token -> until when it may pair, unix seconds
-        if self._orders is not None:
-            try:  # by the gateway, at its start: what root makes with the first order the gateway could not read
+        if self._file is not None and self._orders is not None:
+            try:
+                # By the gateway, at its start: what root would make with the first order the gateway could not read.
                 self._orders.mkdir(mode=0o700, parents=True, exist_ok=True)
                 list(self._orders.iterdir())
+                self._book = msgspec.json.decode(self._file.read_bytes(), type=_Book)
+            except FileNotFoundError:
+                pass  # the first bond makes it
             except OSError as fault:
                 raise Fault(
-                    f"{self._orders} cannot be used ({fault.strerror}): order as the gateway's own user,"
-                    " and remove it if another made it"
+                    f"{fault.filename} cannot be read ({fault.strerror}): be the gateway's own user, as by"
+                    " sudo -u wijkpols; an orders folder that another user made may be removed"
                 ) from None
-        if self._file is not None and self._file.exists():
-            try:
-                self._book = msgspec.json.decode(self._file.read_bytes(), type=_Book)
-            except (OSError, msgspec.MsgspecError):
-                raise Fault(f"{self._file} cannot be read: move it away, and pair the bands anew") from None
+            except msgspec.MsgspecError:
+                raise Fault(f"{self._file} is damaged: move it away, and pair the bands anew") from None
 
     def __len__(self) -> int:
         return len(self._book.bonds)
@@ -148,7 +149,7 @@ class BondBook:
     # -- orders -------------------------------------------------------------------------------------------------------
 
     def leave(self, order: Order, token: str) -> None:
-        """Leave an order for the running gateway."""
+        """Leave an order for the running gateway. Raises OSError."""
         if self._orders is None:
             raise ValueError("orders need a folder")
         (self._orders / f"{order}-{token}").touch()

@@ -409,7 +409,7 @@ def test_the_folder_of_orders_is_the_gateways_own_from_its_start_and_one_that_is
     assert orders.stat().st_mode & 0o777 == 0o700  # so root, who orders, does not make it
     orders.rmdir()
     orders.touch()
-    with pytest.raises(Fault, match="order as the gateway's own user"):
+    with pytest.raises(Fault, match=r"orders cannot be read .*: be the gateway's own user"):
         BondBook(tmp_path)
 
 
@@ -418,6 +418,10 @@ def test_a_broken_book_is_one_clear_line(tmp_path):
     assert [bond.token for bond in BondBook(tmp_path)] == ["a"]
     (tmp_path / "bonds.json").write_text("{")
     with pytest.raises(Fault, match="pair the bands anew"):
+        BondBook(tmp_path)
+    (tmp_path / "bonds.json").unlink()
+    (tmp_path / "bonds.json").mkdir()  # whole, maybe, and not to be thrown away: it is only not readable
+    with pytest.raises(Fault, match=r"bonds.json cannot be read \(Is a directory\): be the gateway's own user"):
         BondBook(tmp_path)
 
 

@@ -181,6 +181,12 @@ def test_an_order_says_what_to_do_and_is_left_for_the_gateway(monkeypatch, tmp_p
     assert [path.name.partition("-")[0] for path in (tmp_path / "orders").iterdir()] == ["pair"]
 
 
+def test_an_order_that_cannot_be_left_is_one_clear_line(monkeypatch, tmp_path):
+    monkeypatch.setenv("WIJKPOLS_BAND_KEY", KEY)
+    with pytest.raises(Fault, match=r"no order can be left in .*: be the gateway's own user"):
+        run("pair", "--band", "WP-000001", "--outbox", str(tmp_path / ("x" * 300)))  # no disk has such a name
+
+
 @pytest.mark.parametrize("serial", ["WP-1", "wp-000001", "HR-0001"])
 def test_an_order_for_what_is_no_band_is_refused(monkeypatch, tmp_path, serial):
     monkeypatch.setenv("WIJKPOLS_BAND_KEY", KEY)
