@@ -30,6 +30,7 @@ from api.bands import Bands
 from api.citizen import district_routes, openness_routes, page_routes, reason_routes, release_routes
 from api.consent_publisher import ConsentPublisher
 from api.districts import Districts
+from api.gateways_seen import GatewaysSeen
 from api.http_headers import CommonHeaders, is_api_path
 from api.ledger import Ledger
 from api.middleware import BodyLimit, LastResort
@@ -154,6 +155,7 @@ class Registry:
             stops=BandStops(self.ledger, clock=self._clock),
             outbox=self.outbox,
             client_id=client_id,
+            seen=GatewaysSeen(self.engine),
             renewals=self.renewals,
         )
 

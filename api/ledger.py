@@ -51,7 +51,7 @@ class Refusal(StrEnum):
 
 
 class LedgerRefusal(Exception):
-    """The ledger does not do this. Nothing was written, unless TOO_OFTEN: then what was taken back."""
+    """The ledger does not do this. Nothing was written, but the no in a choice."""
 
     def __init__(self, reason: Refusal, *, free_from: int = 0) -> None:
         super().__init__(reason.value)
@@ -167,27 +167,33 @@ class Ledger:
         new is not written.
 
         Raises LedgerRefusal: ERASURE_OPEN while an erasure is under way, for the new message would take the place of
-        the one that asks for it; TOO_OFTEN, with the no that is in the choice written all the same.
+        the one that asks for it, or TOO_OFTEN. The no that is in the choice is written all the same.
         """
         with self._engine.begin() as connection:
             link = chain.next_link(connection)
             current = last_words.current(connection, pseudonym)
-            if erasures.under_way(connection, pseudonym):
-                raise LedgerRefusal(Refusal.ERASURE_OPEN)
-            wanted = records.chosen(choices)
+            wanted, under_way = records.chosen(choices), erasures.under_way(connection, pseudonym)
             record = self._next(current, wanted, language=language, keep=wanted if erase else None)
             if pacing.says_nothing_new(current, record):
                 return current
-            free_from = 0 if pacing.only_takes_back(current, record) else pacing.free_from(connection, pseudonym)
-            if free_from > record.at:
+            refusal = None
+            if under_way and (erase or not pacing.only_takes_back(current, record)):
+                refusal = LedgerRefusal(Refusal.ERASURE_OPEN)
+            elif not pacing.only_takes_back(current, record):
+                free_from = pacing.free_from(connection, pseudonym)
+                refusal = LedgerRefusal(Refusal.TOO_OFTEN, free_from=free_from) if free_from > record.at else None
+            if refusal is not None:
                 less = pacing.common(current.purposes, wanted)
-                if not current.stands or less == current.purposes:
-                    raise LedgerRefusal(Refusal.TOO_OFTEN, free_from=free_from)
-                record = self._next(current, less, language=language, keep=wanted if erase else None)
+                if less == current.purposes:
+                    raise refusal
+                record = self._next(current, less, language=language, keep=wanted if erase and not under_way else None)
+            if under_way:  # it is asked for again, by a message that says no to more
+                record = records.erasing_on(current, record)
             last_words.write(connection, link, record)
-            erasures.ask(connection, link, record)
-        if free_from > record.at:
-            raise LedgerRefusal(Refusal.TOO_OFTEN, free_from=free_from)
+            if not under_way:
+                erasures.ask(connection, link, record)
+        if refusal is not None:
+            raise refusal
         return record
 
     def withdraw(self, pseudonym: str, *, erase: bool) -> ConsentRecord:

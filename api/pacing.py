@@ -15,10 +15,10 @@ from sqlalchemy import Connection, select
 from api import records
 from api.records import ConsentRecord, Purposes
 from api.tables import CONSENT_EVENTS
+from contracts.consent import STOP_CLOCK_S
 
 PER_HOUR_MAX: Final = 20
 _HOUR_S: Final = 3600
-_DAY_S: Final = 86_400  # a consent that would end so much later at most is not renewed by the same choice
 
 
 def says_nothing_new(current: ConsentRecord, record: ConsentRecord) -> bool:
@@ -29,7 +29,9 @@ def says_nothing_new(current: ConsentRecord, record: ConsentRecord) -> bool:
         return False
     if not record.purposes:
         return True
-    return record.notice == current.notice and record.valid_until - current.valid_until < _DAY_S
+    # A yes again is a newer word than a button that was held meanwhile, but for a form that was sent twice.
+    chosen_at = current.chosen_at or current.valid_from
+    return record.notice == current.notice and record.at - chosen_at <= STOP_CLOCK_S
 
 
 def only_takes_back(current: ConsentRecord, record: ConsentRecord) -> bool:

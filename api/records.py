@@ -185,6 +185,12 @@ def with_erasure(record: ConsentRecord, *, keep: Purposes) -> ConsentRecord:
     return msgspec.structs.replace(record, erase=True, keep=kept, erase_before=record.valid_from if kept else 0)
 
 
+def erasing_on(before: ConsentRecord, record: ConsentRecord) -> ConsentRecord:
+    """The same choice, asking for what `before` asked to be erased: the store may not have heard of it."""
+    asked = {"erase": before.erase, "keep": before.keep, "erase_before": before.erase_before}
+    return msgspec.structs.replace(record, **asked)
+
+
 def going_on(before: ConsentRecord, record: ConsentRecord) -> ConsentRecord:
     """The same choice; where it says yes to nothing that `before` did not, what is from before it stays covered."""
     narrower = all(set(kinds) <= set(before.purposes.get(purpose, ())) for purpose, kinds in record.purposes.items())

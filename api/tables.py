@@ -169,6 +169,14 @@ CONSENT_OUTBOX = Table(
     Column("revision", BigInteger, nullable=False),
 )
 
+#: When each gateway last said that it is at work.
+GATEWAYS_SEEN = Table(
+    "gateways_seen",
+    METADATA,
+    Column("gateway", String(64), primary_key=True),
+    Column("at", BigInteger, nullable=False),  # unix seconds
+)
+
 ERASURES = Table(
     "erasures",
     METADATA,

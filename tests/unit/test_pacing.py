@@ -14,7 +14,7 @@ from api.moves import Moves
 from api.pacing import PER_HOUR_MAX
 from api.records import ConsentRecord, Event, Purposes, chosen
 from contracts import wire
-from contracts.consent import Purpose
+from contracts.consent import STOP_CLOCK_S, Purpose
 from contracts.reading import Category
 from tests.api_support import ManualClock, registry_for
 
@@ -69,12 +69,11 @@ def person(tmp_path: Path, clock: ManualClock) -> Person:
     return Person(tmp_path, clock)
 
 
-def test_the_same_choice_again_adds_nothing_until_it_would_renew(person: Person) -> None:
+def test_a_form_that_is_sent_twice_adds_nothing_and_the_same_yes_later_is_a_newer_word(person: Person) -> None:
     for _ in range(3):
-        person.clock.time += 60
         assert person.choose(yes(HEART)) is None
     assert person.events() == 1
-    person.clock.time += 86_400
+    person.clock.time += STOP_CLOCK_S + 1
     before = person.current().valid_until
     assert person.choose(yes(HEART)) is None
     assert (person.events(), person.current().valid_until > before) == (2, True)

@@ -18,7 +18,7 @@ from tests.api_support import BAND_KEY, registry_for
 from tests.registrykit.databases import postgres_url
 
 #: How the tables begin that later steps made.
-LATER = ("web_", "passkey", "objections", "addresses", "prompts", "recoveries", "retired")
+LATER = ("web_", "passkey", "objections", "addresses", "prompts", "recoveries", "retired", "gateways_")
 
 
 def empty(kind: str, folder: Path) -> str:
