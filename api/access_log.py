@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
-from sqlalchemy import Engine, func, insert, select
+from sqlalchemy import Engine, and_, func, insert, select, update
 
 from api.tables import ACCESS_LOG
 from contracts.consent import Purpose
@@ -25,12 +25,13 @@ class PublicEntry(NamedTuple):
 
 
 class OwnEntry(NamedTuple):
-    """One time that somebody's own data was read."""
+    """How often somebody's own data was read by a role for a purpose on a day."""
 
     day: str
     role: str
     purpose: str
     dataset: str
+    times: int
 
 
 class AccessLog:
@@ -41,10 +42,18 @@ class AccessLog:
         self._clock = clock
 
     def record(self, *, role: Role, purpose: str, dataset: str, pseudonym: str | None = None) -> None:
-        """Write down one access. `pseudonym` is whose data it was; only that volunteer sees it."""
+        """Write down one access. `pseudonym` is whose data it was; only that volunteer sees it.
+
+        A day's accesses of one kind are one row with a count, so that nobody fills the log by reloading a page.
+        """
         row = {"day": self._today(), "role": role, "purpose": purpose, "dataset": dataset, "pseudonym": pseudonym}
+        same = and_(*(ACCESS_LOG.c[name].is_not_distinct_from(value) for name, value in row.items()))
+        # Two processes may both make the first row: then one of them counts on, and readers add up.
+        counted = select(func.min(ACCESS_LOG.c.id)).where(same).scalar_subquery()
         with self._engine.begin() as connection:
-            connection.execute(insert(ACCESS_LOG).values(row))
+            again = update(ACCESS_LOG).where(ACCESS_LOG.c.id == counted).values(times=ACCESS_LOG.c.times + 1)
+            if connection.execute(again).rowcount == 0:
+                connection.execute(insert(ACCESS_LOG).values(row))
 
     def record_analytics(self, purpose: Purpose) -> None:
         """Analytics is about to read what everybody said yes to for a purpose: one line a day, on every own page."""
@@ -59,18 +68,24 @@ class AccessLog:
     def public(self, *, limit: int) -> list[PublicEntry]:
         """The newest days first."""
         what = (ACCESS_LOG.c.day, ACCESS_LOG.c.role, ACCESS_LOG.c.purpose, ACCESS_LOG.c.dataset)
-        query = select(*what, func.count()).group_by(*what).order_by(ACCESS_LOG.c.day.desc(), *what[1:]).limit(limit)
+        query = (
+            select(*what, func.sum(ACCESS_LOG.c.times))
+            .group_by(*what)
+            .order_by(ACCESS_LOG.c.day.desc(), *what[1:])
+            .limit(limit)
+        )
         with self._engine.connect() as connection:
             return [PublicEntry(*row) for row in connection.execute(query)]
 
     def own(self, pseudonym: str, *, since: str = "") -> list[OwnEntry]:
-        """Each time that this volunteer's data was read, oldest first; the days of analytics from `since` (ISO) on.
+        """When this volunteer's data was read, oldest day first; the days of analytics from `since` (ISO) on.
 
         Analytics reads everybody's at once. Whether somebody was covered on such a day, the own choices say.
         """
-        query = select(ACCESS_LOG.c.day, ACCESS_LOG.c.role, ACCESS_LOG.c.purpose, ACCESS_LOG.c.dataset)
+        what = (ACCESS_LOG.c.day, ACCESS_LOG.c.role, ACCESS_LOG.c.purpose, ACCESS_LOG.c.dataset)
+        query = select(*what, func.sum(ACCESS_LOG.c.times)).group_by(*what)
         everybody = (ACCESS_LOG.c.role == "analytics") & (ACCESS_LOG.c.day >= since)
-        query = query.where((ACCESS_LOG.c.pseudonym == pseudonym) | everybody).order_by(ACCESS_LOG.c.id)
+        query = query.where((ACCESS_LOG.c.pseudonym == pseudonym) | everybody).order_by(func.min(ACCESS_LOG.c.id))
         with self._engine.connect() as connection:
             return [OwnEntry(*row) for row in connection.execute(query)]
 

@@ -111,19 +111,19 @@ class Accounts:
         token, now = secrets.token_urlsafe(32), int(self._clock.now())
         with self._engine.begin() as connection:
             connection.execute(
-                insert(WEB_SESSIONS).values(hash=_sha256(token), pseudonym=pseudonym, expires_at=now + SESSION_S)
+                insert(WEB_SESSIONS).values(hash=session_hash(token), pseudonym=pseudonym, expires_at=now + SESSION_S)
             )
             connection.execute(delete(WEB_SESSIONS).where(WEB_SESSIONS.c.expires_at <= now))
             mine = select(WEB_SESSIONS.c.hash).where(WEB_SESSIONS.c.pseudonym == pseudonym)
             newest = list(connection.scalars(mine.order_by(WEB_SESSIONS.c.expires_at.desc())))
-            surplus = [found for found in newest[_SESSIONS_MAX:] if found != _sha256(token)]
+            surplus = [found for found in newest[_SESSIONS_MAX:] if found != session_hash(token)]
             connection.execute(delete(WEB_SESSIONS).where(WEB_SESSIONS.c.hash.in_(surplus)))
         return token
 
     def pseudonym_of(self, token: str) -> str | None:
         """Whose session this is, while it lasts."""
         query = select(WEB_SESSIONS.c.pseudonym).where(
-            WEB_SESSIONS.c.hash == _sha256(token), WEB_SESSIONS.c.expires_at > int(self._clock.now())
+            WEB_SESSIONS.c.hash == session_hash(token), WEB_SESSIONS.c.expires_at > int(self._clock.now())
         )
         with self._engine.connect() as connection:
             return connection.scalar(query)
@@ -131,7 +131,7 @@ class Accounts:
     def close(self, token: str) -> None:
         """End a session. Repeatable."""
         with self._engine.begin() as connection:
-            connection.execute(delete(WEB_SESSIONS).where(WEB_SESSIONS.c.hash == _sha256(token)))
+            connection.execute(delete(WEB_SESSIONS).where(WEB_SESSIONS.c.hash == session_hash(token)))
 
     # Inside
 
@@ -186,5 +186,6 @@ def _letters(words: str) -> str:
     return words.upper().translate(str.maketrans("018", "OIB", "- "))
 
 
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def session_hash(token: str) -> str:
+    """What is kept of a session's token."""
+    return hashlib.sha256(token.encode()).hexdigest()

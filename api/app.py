@@ -30,6 +30,7 @@ from api.bands import Bands
 from api.citizen import district_routes, openness_routes, page_routes, reason_routes, release_routes
 from api.consent_publisher import ConsentPublisher
 from api.districts import Districts
+from api.gateways_seen import GatewaysSeen
 from api.http_headers import CommonHeaders, is_api_path
 from api.ledger import Ledger
 from api.middleware import BodyLimit, LastResort
@@ -47,6 +48,7 @@ from api.recoveries import Recoveries
 from api.registry import open_registry
 from api.renewals import Renewals
 from api.settings import Settings, read_settings
+from api.shown_once import ShownOnce
 from api.sources import ReleaseSource
 from api.tables import META
 from api.throttle import Guard
@@ -101,6 +103,7 @@ def create_app(
         prompts=Prompts(ledger.engine, clock=clock),
         recoveries=Recoveries(ledger.engine, clock=clock, accounts=accounts, ledger=ledger),
         passkeys=Passkeys(ledger.engine, clock=clock, public_url=settings.public_url),
+        shown_once=ShownOnce(ledger.engine, clock=clock),
     )
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.state.parts = parts
@@ -152,6 +155,7 @@ class Registry:
             stops=BandStops(self.ledger, clock=self._clock),
             outbox=self.outbox,
             client_id=client_id,
+            seen=GatewaysSeen(self.engine),
             renewals=self.renewals,
         )
 

@@ -11,11 +11,10 @@ import logging
 import math
 
 import msgspec
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from api import chain, last_words, records
 from api.ledger import Ledger
-from api.tables import BANDS
 from contracts import wire
 from contracts.ports import Clock
 
@@ -48,7 +47,7 @@ class BandStops:
 
 def _ended(connection: Connection, band: str, pressed_at: int) -> records.ConsentRecord | None:
     """The choice of who wears this band, if it is ended by its button held until `pressed_at`."""
-    pseudonym = connection.scalar(select(BANDS.c.pseudonym).where(BANDS.c.token == band))
+    pseudonym = last_words.wearer(connection, band)
     if pseudonym is None:
         return None
     try:

@@ -37,9 +37,8 @@ class Bands:
 
     def wearer(self, serial: str) -> str | None:
         """Who wears the band of this serial number."""
-        query = select(BANDS.c.pseudonym).where(BANDS.c.token == band_token(self._band_key, serial))
         with self._engine.connect() as connection:
-            return connection.scalar(query)
+            return last_words.wearer(connection, band_token(self._band_key, serial))
 
     def release(self, serial: str) -> str:
         """Take a band from who stopped, for the next wearer; returns its new claim code, which is shown once.
@@ -50,7 +49,7 @@ class Bands:
         token, code = band_token(self._band_key, serial), new_claim_code()
         with self._engine.begin() as connection:
             chain.next_link(connection)
-            pseudonym = connection.scalar(select(BANDS.c.pseudonym).where(BANDS.c.token == token))
+            pseudonym = last_words.wearer(connection, token)
             if pseudonym is None or last_words.current(connection, pseudonym).stands:
                 raise LedgerRefusal(Refusal.CLAIM)
             waiting = select(CONSENT_OUTBOX.c.token).where(CONSENT_OUTBOX.c.token == token)

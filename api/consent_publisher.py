@@ -27,6 +27,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.band_stops import BandStops
+from api.gateways_seen import GatewaysSeen
 from api.ledger import Ledger
 from api.outbox import Addressed, ConsentOutbox
 from api.renewals import Renewals
@@ -67,12 +68,14 @@ class ConsentPublisher:
         stops: BandStops,
         outbox: ConsentOutbox,
         client_id: str,
+        seen: GatewaysSeen,
         renewals: Renewals | None = None,
     ) -> None:
         self._address = address
         self._ledger = ledger
         self._stops = stops
         self._outbox = outbox
+        self._seen = seen
         self._renewals = renewals
         self._swept = -_SWEEP_SECONDS
         self._report_numbers = itertools.count(time.time_ns() // 1_000_000)  # rises over restarts, too
@@ -221,8 +224,9 @@ class ConsentPublisher:
             _LOG.warning("a gateway spoke of another one: not heeded")
             return
         before = self._gateways.get(status.gateway)
-        if before is not None and not status.at:  # a last will is written beforehand, and knows no time
-            status = msgspec.structs.replace(status, at=before.at, version=before.version)
+        if not status.at:  # a last will is written beforehand, and knows no time
+            at, version = (self._seen.at(status.gateway), "") if before is None else (before.at, before.version)
+            status = msgspec.structs.replace(status, at=at, version=version)
         if before is not None or len(self._gateways) < _GATEWAYS_MAX:
             self._gateways[status.gateway] = status
 
@@ -232,7 +236,7 @@ class ConsentPublisher:
         while not self._stopping.is_set():
             self._wake.wait(_LOOK_SECONDS)
             self._wake.clear()
-            for step in (self._take_in, self._sweep, self._publish_due):
+            for step in (self._take_in, self._sweep, self._publish_due, self._note_gateways):
                 self._try(step)
 
     def _try(self, step: Callable[[], None]) -> None:
@@ -250,6 +254,9 @@ class ConsentPublisher:
         if self._renewals is not None and time.monotonic() - self._swept >= _SWEEP_SECONDS:
             self._renewals.sweep()
             self._swept = time.monotonic()
+
+    def _note_gateways(self) -> None:
+        self._seen.note(self.gateways())
 
     def _take_in(self) -> None:
         for _ in range(_UNACKED_MAX):  # whoever says ever more must not hold up what is to be published

@@ -9,6 +9,11 @@ from api.records import ConsentRecord
 from api.tables import BANDS, CONSENT_EVENTS, CONSENT_OUTBOX, VOLUNTEERS
 
 
+def wearer(connection: Connection, band: str) -> str | None:
+    """Who wears the band of this token."""
+    return connection.scalar(select(BANDS.c.pseudonym).where(BANDS.c.token == band))
+
+
 def current(connection: Connection, pseudonym: str) -> ConsentRecord:
     """The last choice. Raises LookupError."""
     body = connection.scalar(

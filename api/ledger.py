@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 import msgspec
 from sqlalchemy import Connection, Engine, delete, insert, select, update
 
-from api import chain, erasures, last_words, records
+from api import chain, erasures, last_words, pacing, records
 from api.erasures import ErasureState, ErasureTotals
 from api.notices import Language, Notices
 from api.outbox import message_out_of
@@ -47,14 +47,16 @@ class Refusal(StrEnum):
     DISTRICT = "unknown-district"
     ERASURE_OPEN = "erasure-under-way"
     STOPPED = "does-not-take-part"
+    TOO_OFTEN = "too-often"
 
 
 class LedgerRefusal(Exception):
-    """The ledger does not do this; nothing was written."""
+    """The ledger does not do this. Nothing was written, but the no in a choice."""
 
-    def __init__(self, reason: Refusal) -> None:
+    def __init__(self, reason: Refusal, *, free_from: int = 0) -> None:
         super().__init__(reason.value)
         self.reason = reason
+        self.free_from = free_from  # unix seconds, of TOO_OFTEN
 
 
 class Enrolment(NamedTuple):
@@ -161,29 +163,37 @@ class Ledger:
         """A new choice, for the coming six months; with `erase`, what is stored and not said yes to is erased.
 
         `language` is that of the notice that was read, None: the one of the choice before. A choice that only leaves
-        out covers what the one before it covered: the band may still hold it, and both said yes.
+        out covers what the one before it covered: the band may still hold it, and both said yes. One that says nothing
+        new is not written.
 
-        Raises LedgerRefusal while an erasure is under way: the new message would take the place of the one that asks
-        for it.
+        Raises LedgerRefusal: ERASURE_OPEN while an erasure is under way, for the new message would take the place of
+        the one that asks for it, or TOO_OFTEN. The no that is in the choice is written all the same.
         """
         with self._engine.begin() as connection:
             link = chain.next_link(connection)
             current = last_words.current(connection, pseudonym)
-            if erasures.under_way(connection, pseudonym):
-                raise LedgerRefusal(Refusal.ERASURE_OPEN)
-            at = max(self._now(), current.at)
-            language = language or current.notice.language
-            record = self._record(pseudonym, choices, at=at, district=current.district, language=language)
-            if record.event is Event.REFUSED and current.stands:
-                record = msgspec.structs.replace(record, event=Event.WITHDRAWN)
-            elif record.stands and current.lapsed:
-                record = msgspec.structs.replace(record, event=Event.RENEWED)
-            if erase:
-                record = records.with_erasure(record)
-            elif current.notice.version in self._notices.holding:
-                record = records.going_on(current, record)
+            wanted, under_way = records.chosen(choices), erasures.under_way(connection, pseudonym)
+            record = self._next(current, wanted, language=language, keep=wanted if erase else None)
+            if pacing.says_nothing_new(current, record):
+                return current
+            refusal = None
+            if under_way and (erase or not pacing.only_takes_back(current, record)):
+                refusal = LedgerRefusal(Refusal.ERASURE_OPEN)
+            elif not pacing.only_takes_back(current, record):
+                free_from = pacing.free_from(connection, pseudonym)
+                refusal = LedgerRefusal(Refusal.TOO_OFTEN, free_from=free_from) if free_from > record.at else None
+            if refusal is not None:
+                less = pacing.common(current.purposes, wanted)
+                if less == current.purposes:
+                    raise refusal
+                record = self._next(current, less, language=language, keep=wanted if erase and not under_way else None)
+            if under_way:  # it is asked for again, by a message that says no to more
+                record = records.erasing_on(current, record)
             last_words.write(connection, link, record)
-            erasures.ask(connection, link, record)
+            if not under_way:
+                erasures.ask(connection, link, record)
+        if refusal is not None:
+            raise refusal
         return record
 
     def withdraw(self, pseudonym: str, *, erase: bool) -> ConsentRecord:
@@ -210,6 +220,10 @@ class Ledger:
     def claim_key(self, claim_code: str) -> str:
         """The keyed hash of a claim code, in any writing: a name for it that does not tell it."""
         return self._sealed(claim_code)
+
+    def known_code(self, claim_code: str) -> bool:
+        """Whether a band has this claim code, claimed or not."""
+        return self._band_of(claim_code)[0]
 
     def claimable(self, claim_code: str) -> bool:
         """Whether the band of this claim code waits for somebody."""
@@ -291,6 +305,21 @@ class Ledger:
     def _sealed(self, claim_code: str) -> str:
         plain = claim_code.upper().translate(str.maketrans("018", "OIB", "- "))
         return hmac.new(self._claim_key, plain.encode(), hashlib.sha256).hexdigest()
+
+    def _next(
+        self, current: ConsentRecord, choices: Purposes, *, language: Language | None, keep: Purposes | None
+    ) -> ConsentRecord:
+        """The record of these choices after `current`; with `keep`, what is stored of other kinds is to be erased."""
+        at = max(self._now(), current.at)
+        language = language or current.notice.language
+        record = self._record(current.principal_id, choices, at=at, district=current.district, language=language)
+        if record.event is Event.REFUSED and current.stands:
+            record = msgspec.structs.replace(record, event=Event.WITHDRAWN)
+        elif record.stands and current.lapsed:
+            record = msgspec.structs.replace(record, event=Event.RENEWED)
+        if keep is not None:
+            return records.with_erasure(record, keep=keep)
+        return records.going_on(current, record) if current.notice.version in self._notices.holding else record
 
     def _record(
         self, pseudonym: str, choices: Purposes, *, at: int, district: str, language: Language

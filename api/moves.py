@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 from sqlalchemy import Connection, delete, insert, select, update
 
-from api import chain, erasures, last_words
+from api import chain, erasures, last_words, pacing
 from api.ledger import Ledger, LedgerRefusal, Refusal, new_claim_code
 from api.records import ConsentRecord
 from api.tables import BANDS, CONSENT_OUTBOX, RETIRED_BANDS
@@ -38,6 +38,10 @@ class Moves:
             current = self._current(connection, pseudonym)
             if not current.stands:
                 raise LedgerRefusal(Refusal.STOPPED)
+            if current.district == district:
+                return current
+            if (free_from := pacing.free_from(connection, pseudonym)) > self._clock.now():
+                raise LedgerRefusal(Refusal.TOO_OFTEN, free_from=free_from)
             # No choice: a stop by the band that comes late still counts.
             record = self._again(current, district=district, chosen_at=current.chosen_at or current.valid_from)
             last_words.write(connection, link, record)

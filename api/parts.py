@@ -22,8 +22,9 @@ from api.receipts import Receipts
 from api.recoveries import Recoveries
 from api.renewals import Renewals
 from api.settings import Settings
+from api.shown_once import ShownOnce
 from api.sources import ReleaseSource
-from api.throttle import Guard
+from api.throttle import Door, Guard, Try
 from contracts.ports import Clock, OwnCalm, ReadingStore
 
 
@@ -48,6 +49,7 @@ class Parts:
     objections: Objections
     guard: Guard
     passkeys: Passkeys
+    shown_once: ShownOnce
     addresses: Addresses
     prompts: Prompts
     recoveries: Recoveries
@@ -56,6 +58,11 @@ class Parts:
         """Tell the publisher, where there is one, that the outbox is not empty."""
         if self.publisher is not None:
             self.publisher.notify()
+
+    def tried(self, claim_code: str, client: str, door: Door) -> Try:
+        """A claim code as the guard counts it: one that exists by itself, any other by who asks."""
+        known = self.ledger.known_code(claim_code) or self.recoveries.known_code(claim_code)
+        return Try(f"{door} {self.ledger.claim_key(claim_code)}" if known else None, client)
 
 
 def parts_of(request: Request) -> Parts:

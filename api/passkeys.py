@@ -41,7 +41,7 @@ CHALLENGE_S: Final = 300
 CREDENTIAL_LETTERS_MAX: Final = 6_000
 _PASSKEYS_MAX: Final = 5  # of one volunteer
 _OPEN_MAX: Final = 5_000  # challenges of everybody; the oldest go first
-_PER_CLIENT: Final = 60  # challenges and failures of one client within a pause
+_PER_CLIENT: Final = 300  # challenges and failures of one address within a pause: nothing can be guessed here
 _NAME: Final = "Wijkpols"
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,1400}")  # base64url, as long as its column
 

@@ -176,13 +176,19 @@ def withdrawn(current: ConsentRecord, *, at: int, erase: bool = False, pressed_a
     )
 
 
-def with_erasure(record: ConsentRecord) -> ConsentRecord:
-    """The same choice, with what it does not say yes to erased; all of it, where it says yes to nothing."""
-    said = {category for kinds in record.purposes.values() for category in kinds}
-    keep = tuple(category for category in Category if category in said)
-    if len(keep) == len(Category):
+def with_erasure(record: ConsentRecord, *, keep: Purposes) -> ConsentRecord:
+    """The same choice, with what `keep` does not say yes to erased; all of it, where that says yes to nothing."""
+    said = {category for kinds in keep.values() for category in kinds}
+    kept = tuple(category for category in Category if category in said)
+    if len(kept) == len(Category):
         return record
-    return msgspec.structs.replace(record, erase=True, keep=keep, erase_before=record.valid_from if keep else 0)
+    return msgspec.structs.replace(record, erase=True, keep=kept, erase_before=record.valid_from if kept else 0)
+
+
+def erasing_on(before: ConsentRecord, record: ConsentRecord) -> ConsentRecord:
+    """The same choice, asking for what `before` asked to be erased: the store may not have heard of it."""
+    asked = {"erase": before.erase, "keep": before.keep, "erase_before": before.erase_before}
+    return msgspec.structs.replace(record, **asked)
 
 
 def going_on(before: ConsentRecord, record: ConsentRecord) -> ConsentRecord:

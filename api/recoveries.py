@@ -54,6 +54,13 @@ class Recoveries:
         with self._engine.connect() as connection:
             return connection.scalar(select(RECOVERIES.c.usable_from).where(usable))
 
+    def known_code(self, claim_code: str) -> bool:
+        """Whether a sheet has this claim code, usable now or not."""
+        sealed = self._ledger.claim_key(claim_code)
+        with self._engine.connect() as connection:
+            found = select(RECOVERIES.c.pseudonym).where(RECOVERIES.c.claim_hmac == sealed)
+            return connection.scalar(found) is not None
+
     def refuse(self, pseudonym: str) -> None:
         """Make a sheet worthless. Repeatable."""
         with self._engine.begin() as connection:

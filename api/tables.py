@@ -82,6 +82,15 @@ WEB_SESSIONS = Table(
     Column("expires_at", BigInteger, nullable=False),  # unix seconds
 )
 
+#: Recovery codes that are not written down yet, sealed by a key that only the session's browser has.
+WEB_SHOWN_ONCE = Table(
+    "web_shown_once",
+    METADATA,
+    Column("session", String(64), ForeignKey("web_sessions.hash", ondelete="CASCADE"), primary_key=True),
+    Column("sealed", Text, nullable=False),
+    Column("until", BigInteger, nullable=False),  # unix seconds
+)
+
 PASSKEYS = Table(
     "passkeys",
     METADATA,
@@ -160,6 +169,14 @@ CONSENT_OUTBOX = Table(
     Column("revision", BigInteger, nullable=False),
 )
 
+#: When each gateway last said that it is at work.
+GATEWAYS_SEEN = Table(
+    "gateways_seen",
+    METADATA,
+    Column("gateway", String(64), primary_key=True),
+    Column("at", BigInteger, nullable=False),  # unix seconds
+)
+
 ERASURES = Table(
     "erasures",
     METADATA,
@@ -180,5 +197,6 @@ ACCESS_LOG = Table(
     Column("purpose", String(200), nullable=False),
     Column("dataset", String(64), nullable=False),
     Column("pseudonym", String(26), nullable=True),  # whose own data it was; never in the public log
+    Column("times", Integer, nullable=False, server_default="1"),  # on that day
     Index("access_log_pseudonym", "pseudonym"),
 )

@@ -1,7 +1,9 @@
 """Slows guessing down: so many failures per key, then a pause. In memory, bounded, time passed in.
 
-A key is a claim code's keyed hash or a client's address, never a person. Only who holds a claim code can bring about
-its pause, so that nobody can lock somebody else out.
+A try with a claim code that is somebody's, or waits for somebody, is counted by the code alone (its keyed hash); one
+with a code that is nobody's, by the address that it came from. So who holds a code is never held up by others at the
+same address, such as a mobile network's, and only who holds it brings about its pause. What an address can try are
+guesses at 80 random bits; what a code's holder can try are guesses at a password, and those pauses grow.
 """
 
 from __future__ import annotations
@@ -10,12 +12,25 @@ import ipaddress
 import math
 import threading
 from collections import OrderedDict
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
-#: Of one claim code, and of one client: several people may share an address.
+#: Failures with one claim code at one door, and with nobody's codes from one address, before a pause.
 PER_CODE: Final = 5
 PER_CLIENT: Final = 30
 PAUSE_S: Final = 900
+#: The failures with a code are forgotten so long after the first, or by a success; a pause never lasts longer.
+CODE_SPAN_S: Final = 86_400
+
+#: What a claim code is tried for. Each is counted by itself: the recovery code is the way back of who forgot the
+#: password.
+Door = Literal["enrol", "log-in", "recover"]
+
+
+class Try(NamedTuple):
+    """A claim code that is tried from an address."""
+
+    code: str | None  # a name for it that does not tell it; None when it is nobody's
+    client: str
 
 
 class _Count(NamedTuple):
@@ -25,11 +40,17 @@ class _Count(NamedTuple):
 
 
 class Throttle:
-    """Counts failures per key over a span. Safe for threads. Each process counts for itself."""
+    """Counts failures per key over a span. Safe for threads. Each process counts for itself.
 
-    def __init__(self, *, failures_max: int, pause_s: float = PAUSE_S, keys_max: int = 10_000) -> None:
+    After `failures_max` of them comes a pause, and after each further one a pause twice as long, `span_s` at most.
+    """
+
+    def __init__(
+        self, *, failures_max: int, pause_s: float = PAUSE_S, span_s: float | None = None, keys_max: int = 10_000
+    ) -> None:
         self._failures_max = failures_max
         self._pause_s = pause_s
+        self._span_s = pause_s if span_s is None else span_s
         self._keys_max = keys_max
         self._counts: OrderedDict[str, _Count] = OrderedDict()  # the least recently failed first
         self._lock = threading.Lock()
@@ -47,10 +68,11 @@ class Throttle:
         """Count a failure. The key of the oldest failure is forgotten when there are too many."""
         with self._lock:
             count = self._counts.pop(key, None)
-            if count is None or now - count.since > self._pause_s or 0 < count.until <= now:
+            if count is None or now >= max(count.since + self._span_s, count.until):
                 count = _Count(0, now, 0.0)
             failures = count.failures + 1
-            until = now + self._pause_s if failures >= self._failures_max else 0.0
+            pauses = min(failures - self._failures_max, 64)  # many may have failed at once
+            until = now + min(self._pause_s * 2.0**pauses, self._span_s) if pauses >= 0 else 0.0
             self._counts[key] = _Count(failures, count.since, until)
             while len(self._counts) > self._keys_max:
                 self._counts.popitem(last=False)
@@ -62,24 +84,29 @@ class Throttle:
 
 
 class Guard:
-    """The two counts together: a try is refused while its code or its client is paused."""
+    """The two counts: of each code that exists, and of each address that tries others."""
 
-    def __init__(self, *, per_code: int = PER_CODE, per_client: int = PER_CLIENT, pause_s: float = PAUSE_S) -> None:
-        self._codes = Throttle(failures_max=per_code, pause_s=pause_s)
-        self._clients = Throttle(failures_max=per_client, pause_s=pause_s)
+    def __init__(self) -> None:
+        self._codes = Throttle(failures_max=PER_CODE, span_s=CODE_SPAN_S)
+        self._clients = Throttle(failures_max=PER_CLIENT)
 
-    def pause(self, *, code: str, client: str, now: float) -> int:
-        """Whole seconds to wait; 0 when the try may be made. `code` is the code's keyed hash."""
-        return max(self._codes.pause(code, now), self._clients.pause(network_of(client), now))
+    def pause(self, tried: Try, *, now: float) -> int:
+        """Whole seconds to wait; 0 when the try may be made."""
+        counts, key = self._of(tried)
+        return counts.pause(key, now)
 
-    def failed(self, *, code: str, client: str, now: float) -> None:
+    def failed(self, tried: Try, *, now: float) -> None:
         """Count a failed try."""
-        self._codes.failed(code, now)
-        self._clients.failed(network_of(client), now)
+        counts, key = self._of(tried)
+        counts.failed(key, now)
 
-    def succeeded(self, *, code: str) -> None:
-        """Forget a code's failures. The client's stay: an own code must not pay for guesses at others."""
-        self._codes.succeeded(code)
+    def succeeded(self, tried: Try) -> None:
+        """Forget a code's failures at its door."""
+        counts, key = self._of(tried)
+        counts.succeeded(key)
+
+    def _of(self, tried: Try) -> tuple[Throttle, str]:
+        return (self._clients, network_of(tried.client)) if tried.code is None else (self._codes, tried.code)
 
 
 def network_of(client: str) -> str:

@@ -196,7 +196,9 @@ def decode_consent(payload: bytes) -> ConsentMessage | None:
 
 def decode_status(payload: bytes) -> GatewayStatus:
     """Raises Malformed."""
-    return _decode(_STATUS, payload)
+    status = _decode(_STATUS, payload)
+    _in_range(status.at)
+    return status
 
 
 def decode_erasure(payload: bytes) -> Erasure:

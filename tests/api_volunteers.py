@@ -101,8 +101,12 @@ class Town:
         step = http.post(f"{base}/mijn/meedoen", data={"code": code, "adult": "yes"})
         assert step.status_code == 200, step.text
         form = {"code": code, "adult": "yes", "district": "WK034403", "secret": SECRET, "again": SECRET}
-        done = http.post(f"{base}/mijn/kiezen", data=form | (YES if choices is None else choices))
-        assert done.status_code == 200, done.text
+        step = http.post(
+            f"{base}/mijn/kiezen", data=form | (YES if choices is None else choices), follow_redirects=False
+        )
+        assert step.status_code == 303, step.text
+        cookie = step.headers["set-cookie"].partition(";")[0]  # one for https alone, too
+        done = http.get(step.headers["location"], headers={"Cookie": cookie})
         words = re.search(r'id="herstelwoorden">([A-Z2-7-]+)<', done.text)
         assert words is not None
         pseudonym = self.registry.ledger.wearer_of(code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import string
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
@@ -82,6 +83,13 @@ class Words:
         """'21 november 2026, 14:05' in the districts' own time."""
         local = when.astimezone(ZoneInfo(TIMEZONE))
         return f"{self.day(local.date())}, {local:%H:%M}"
+
+    def span(self, seconds: int) -> str:
+        """'15 minuten', or '4 uur' of more than two hours; rounded up."""
+        minutes = math.ceil(seconds / 60)
+        if minutes <= 120:
+            return self("span.minutes", count=minutes)
+        return self("span.hours", count=math.ceil(minutes / 60))
 
     def hour(self, seconds: int) -> str:
         """'21 nov 14:05' in the districts' own time, out of unix seconds."""

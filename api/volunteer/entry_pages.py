@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from fastapi import APIRouter
 from starlette.responses import Response
 
-from api.accounts import SECRET_LETTERS_MIN, fit_secret
+from api.accounts import SECRET_LETTERS_MIN, Prepared, fit_secret
 from api.ledger import LedgerRefusal, Refusal
-from api.volunteer.guarding import failed, wait
+from api.volunteer.guarding import failed, succeeded, wait
 from api.volunteer.own_pages import overview
 from api.volunteer.web import CODE_LETTERS_MAX, Visit, add, choices_in
 from contracts.consent import Purpose
@@ -33,8 +32,8 @@ def choose(visit: Visit) -> Response:
     """Next: the choices. Nothing is kept yet."""
     code = visit.fields.get("code", "")[:CODE_LETTERS_MAX]
     faults = [] if visit.fields.get("adult") == "yes" else ["adult"]
-    if (waiting := wait(visit, code)) == 0 and not visit.parts.ledger.claimable(code):
-        failed(visit, code)
+    if (waiting := wait(visit, code, "enrol")) == 0 and not visit.parts.ledger.claimable(code):
+        failed(visit, code, "enrol")
         faults.insert(0, "code")
     if faults or waiting:
         return _take_part(visit, code, faults, wait=waiting)
@@ -42,12 +41,12 @@ def choose(visit: Visit) -> Response:
 
 
 def enrol(visit: Visit) -> Response:
-    """Take part: choices, district and secret become an enrolment, whose receipt is shown."""
+    """Take part: choices, district and secret become an enrolment; receipt and recovery code are the next page."""
     fields, parts = visit.fields, visit.parts
     code, secret = fields.get("code", "")[:CODE_LETTERS_MAX], fields.get("secret", "")
     if fields.get("adult") != "yes":
         return _take_part(visit, code, ["adult"])
-    if waiting := wait(visit, code):
+    if waiting := wait(visit, code, "enrol"):
         return _take_part(visit, code, (), wait=waiting)
     faults = _secret_faults(fields)
     if not parts.districts.known(fields.get("district", "")):
@@ -55,7 +54,7 @@ def enrol(visit: Visit) -> Response:
     if faults:
         return _choose(visit, code, faults)
     if not parts.ledger.claimable(code):  # before the slow hash
-        failed(visit, code)
+        failed(visit, code, "enrol")
         return _take_part(visit, code, ["code"])
     prepared = parts.accounts.prepare(secret)
     try:
@@ -68,21 +67,10 @@ def enrol(visit: Visit) -> Response:
             also=lambda connection, pseudonym: parts.accounts.write(connection, pseudonym, prepared),
         )
     except LedgerRefusal as refusal:
-        failed(visit, code)
+        failed(visit, code, "enrol")
         return _take_part(visit, code, ["code" if refusal.reason is Refusal.CLAIM else "district"])
     parts.consent_changed()
-    token = parts.accounts.open(enrolment.record.principal_id)
-    response = visit.page(
-        "mijn_welkom.html",
-        "/mijn",
-        record=enrolment.record,
-        receipt=parts.receipts.last(enrolment.record.principal_id),
-        erased=(),
-        names=parts.districts.names(),
-        words=prepared.words,
-        code=code,
-    )
-    return visit.with_cookie(response, token)
+    return _to_write_down(visit, enrolment.record.principal_id, prepared, code=code)
 
 
 def decline(visit: Visit) -> Response:
@@ -98,13 +86,13 @@ def log_in_form(visit: Visit) -> Response:
 def log_in(visit: Visit) -> Response:
     """By claim code and secret. An unknown code, a code without a secret and a wrong secret look and last the same."""
     code = visit.fields.get("code", "")[:CODE_LETTERS_MAX]
-    if waiting := wait(visit, code):
+    if waiting := wait(visit, code, "log-in"):
         return _log_in(visit, (), wait=waiting)
     token = visit.parts.accounts.log_in(visit.parts.ledger.wearer_of(code), visit.fields.get("secret", ""))
     if token is None:
-        failed(visit, code)
+        failed(visit, code, "log-in")
         return _log_in(visit, ["login"])
-    visit.parts.guard.succeeded(code=visit.parts.ledger.claim_key(code))
+    succeeded(visit, code, "log-in")
     return visit.with_cookie(visit.go("/mijn"), token)
 
 
@@ -116,7 +104,7 @@ def recover_form(visit: Visit) -> Response:
 def recover(visit: Visit) -> Response:
     """A new secret, for the claim code and the recovery words."""
     code = visit.fields.get("code", "")[:CODE_LETTERS_MAX]
-    if waiting := wait(visit, code):
+    if waiting := wait(visit, code, "recover"):
         return _recover(visit, (), wait=waiting)
     if faults := _secret_faults(visit.fields):
         return _recover(visit, faults)
@@ -128,11 +116,40 @@ def recover(visit: Visit) -> Response:
     else:
         prepared = visit.parts.accounts.recover(pseudonym, words, secret)
     if prepared is None or pseudonym is None:
-        failed(visit, code)
+        failed(visit, code, "recover")
         return _recover(visit, ["recovery"])
-    visit.parts.guard.succeeded(code=visit.parts.ledger.claim_key(code))
-    response = visit.page("mijn_hersteld.html", "/mijn", words=prepared.words)
-    return visit.with_cookie(response, visit.parts.accounts.open(pseudonym))
+    succeeded(visit, code, "recover", "log-in")
+    return _to_write_down(visit, pseudonym, prepared)
+
+
+def show_words(visit: Visit) -> Response:
+    """The recovery code, until it is written down; with code and receipt for who just began."""
+    return visit.page(
+        "mijn_herstelcode.html",
+        "/mijn/herstelcode",
+        shown=visit.parts.shown_once.of(visit.token),
+        record=visit.parts.ledger.current(visit.pseudonym),
+        receipt=visit.parts.receipts.last(visit.pseudonym),
+        erased=(),
+        names=visit.parts.districts.names(),
+    )
+
+
+def words_are_written(visit: Visit) -> Response:
+    """From now on nobody is shown the recovery code.
+
+    The same address again, so that this page takes the other one's place in the browser's history: without JavaScript
+    Chromium keeps for its back button what it was told not to store.
+    """
+    visit.parts.shown_once.forget(visit.token)
+    return visit.go("/mijn/herstelcode")
+
+
+def _to_write_down(visit: Visit, pseudonym: str, prepared: Prepared, *, code: str = "") -> Response:
+    """Log in, and on to the recovery code: a page that can be loaded again, which an answer to a form cannot."""
+    token = visit.parts.accounts.open(pseudonym)
+    visit.parts.shown_once.keep(token, words=prepared.words, code=code)
+    return visit.with_cookie(visit.go("/mijn/herstelcode"), token)
 
 
 def _take_part(visit: Visit, code: str, faults: Any, *, wait: int = 0) -> Response:
@@ -178,18 +195,10 @@ def _recover(visit: Visit, faults: Any, *, wait: int = 0) -> Response:
 def _form(visit: Visit, template: str, path: str, faults: Any, wait: int, **context: Any) -> Response:
     """A form with what was wrong in it: 429 while a code or a client must wait, 403 for a refusal, else 400."""
     refused = {"code", "login", "recovery"} & set(faults)
-    status = 429 if wait else 403 if refused else 400 if faults else 200
-    response = visit.page(
-        template,
-        path,
-        status=status,
-        faults=["wait"] if wait else list(faults),
-        minutes=math.ceil(wait / 60),
-        **context,
+    status = 403 if refused else 400 if faults else 200
+    return visit.page(
+        template, path, status=status, wait=wait, faults=["wait-code"] if wait else list(faults), **context
     )
-    if wait:
-        response.headers["Retry-After"] = str(wait)
-    return response
 
 
 def _secret_faults(fields: dict[str, str]) -> list[str]:
@@ -207,3 +216,5 @@ add(router, "/mijn/inloggen", log_in_form, public=True)
 add(router, "/mijn/inloggen", log_in, post=True, public=True)
 add(router, "/mijn/herstel", recover_form, public=True)
 add(router, "/mijn/herstel", recover, post=True, public=True)
+add(router, "/mijn/herstelcode", show_words)
+add(router, "/mijn/herstelcode", words_are_written, post=True)

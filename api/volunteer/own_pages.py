@@ -13,6 +13,7 @@ from api.ledger import LedgerRefusal
 from api.pages.own import draw_own
 from api.receipts import Receipt
 from api.volunteer import own_data
+from api.volunteer.guarding import wait_of
 from api.volunteer.own_data import OwnRows
 from api.volunteer.web import Visit, add, choices_in
 from contracts.consent import Purpose
@@ -42,6 +43,7 @@ def overview(visit: Visit) -> Response:
         answers=Category.SELF_REPORT in {c for chosen in record.purposes.values() for c in chosen},
         erasures=parts.ledger.erasures(me),
         asked=parts.prompts.due(me) is not None,
+        shown=parts.shown_once.of(visit.token),
         recovery=parts.recoveries.waiting(me),
         reminders=parts.addresses.possible,
         looks=own_data.looks(parts, me)[:-51:-1],
@@ -76,7 +78,8 @@ def change(visit: Visit) -> Response:
             erase=visit.fields.get("erase") == "yes",
         )
     except LedgerRefusal as refusal:
-        return _choices(visit, [refusal.reason.value], status=409)
+        visit.parts.consent_changed()  # the no in it was taken
+        return _choices(visit, [f"choices.{refusal.reason.value}"], status=409, wait=wait_of(visit, refusal))
     visit.parts.consent_changed()
     return visit.go("/mijn/bewijs")
 
@@ -109,7 +112,12 @@ def answer(visit: Visit) -> Response:
     if parts.publisher is None or not parts.publisher.publish_report(record.district, report):
         return _answer(visit, ["answer-later"], status=503)
     parts.prompts.answered(visit.pseudonym)
-    return visit.page("mijn_dank.html", "/mijn/antwoord")
+    return visit.go("/mijn/antwoord/dank")
+
+
+def thank(visit: Visit) -> Response:
+    """The answer is on its way. A page of its own: one that answers a form would send it again when it is reloaded."""
+    return visit.page("mijn_dank.html", "/mijn/antwoord/dank")
 
 
 def show_receipt(visit: Visit) -> Response:
@@ -215,13 +223,14 @@ def _kinds_erased(visit: Visit, receipt: Receipt) -> tuple[Category, ...]:
     return next((state.kinds for state in asked if state.revision == place), ())
 
 
-def _choices(visit: Visit, faults: tuple[str, ...] | list[str], *, status: int = 200) -> Response:
+def _choices(visit: Visit, faults: tuple[str, ...] | list[str], *, status: int = 200, wait: int = 0) -> Response:
     record = visit.parts.ledger.current(visit.pseudonym)
     notice = visit.parts.notices.of(visit.language)
     return visit.page(
         "mijn_keuzes.html",
         "/mijn/keuzes",
         status=status,
+        wait=wait,
         faults=list(faults),
         chosen=record.purposes,
         answered={f"{p.value}.{c.value}": "yes" for p, chosen in record.purposes.items() for c in chosen},
@@ -265,6 +274,7 @@ add(router, "/mijn/keuzes", change, post=True)
 add(router, "/mijn/stoppen", stop, post=True)
 add(router, "/mijn/antwoord", show_answer)
 add(router, "/mijn/antwoord", answer, post=True)
+add(router, "/mijn/antwoord/dank", thank)
 add(router, "/mijn/bewijs", show_receipt)
 add(router, "/mijn/bewijs.json", receipt_json)
 add(router, "/mijn/bewijs.pdf", receipt_pdf)

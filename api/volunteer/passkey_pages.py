@@ -22,7 +22,7 @@ def log_in_form(visit: Visit) -> Response:
 def log_in(visit: Visit) -> Response:
     """Log in by what the browser answered. Whatever is wrong with it, the page says the same."""
     if visit.parts.passkeys.pause(visit.client):
-        return _log_in(visit, ["wait"], status=429)
+        return _log_in(visit, ["wait"])
     try:
         pseudonym = visit.parts.passkeys.log_in(visit.fields.get("credential", ""), client=visit.client)
     except Refused:
@@ -38,7 +38,7 @@ def show(visit: Visit) -> Response:
 def keep(visit: Visit) -> Response:
     """Keep the passkey that the browser made."""
     if visit.parts.passkeys.pause(visit.client):
-        return _show(visit, ["wait"], status=429)
+        return _show(visit, ["wait"])
     try:
         visit.parts.passkeys.add(visit.pseudonym, visit.fields.get("credential", ""), client=visit.client)
     except Refused:
@@ -68,8 +68,8 @@ def _show(visit: Visit, faults: Any, *, status: int = 200) -> Response:
 
 
 def _page(visit: Visit, template: str, path: str, faults: Any, status: int, **context: Any) -> Response:
-    waits = max(1, -(-visit.parts.passkeys.pause(visit.client) // 60))
-    response = visit.page(template, path, status=status, faults=list(faults), minutes=waits, **context)
+    wait = visit.parts.passkeys.pause(visit.client) if "wait" in faults else 0
+    response = visit.page(template, path, status=status, wait=wait, faults=list(faults), **context)
     response.headers["Content-Security-Policy"] = SCRIPT_POLICY
     return response
 

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from api.ledger import LedgerRefusal, Refusal
 from api.objections import ANSWER_DAYS, Subject
 from api.volunteer import own_data
-from api.volunteer.guarding import failed, wait
+from api.volunteer.guarding import failed, wait, wait_of
 from api.volunteer.own_pages import marks_in, reason_in
 from api.volunteer.web import CODE_LETTERS_MAX, Visit, add
 from contracts.ports import StoredReport
@@ -32,7 +32,7 @@ def correct_district(visit: Visit) -> Response:
         visit.parts.moves.to_district(visit.pseudonym, visit.fields.get("district", ""))
     except LedgerRefusal as refusal:
         status = 400 if refusal.reason is Refusal.DISTRICT else 409
-        return _corrections(visit, [_FAULTS[refusal.reason]], status=status)
+        return _corrections(visit, [_FAULTS[refusal.reason]], status=status, wait=wait_of(visit, refusal))
     visit.parts.consent_changed()
     return visit.go("/mijn/bewijs")
 
@@ -54,7 +54,7 @@ def correct_answer(visit: Visit) -> Response:
     report = SelfReport(pseudonym=visit.pseudonym, at=at, safe=marks[0], happy=marks[1], reason=reason)
     if publisher is None or not publisher.publish_report(stored.district, report):
         return _answer(visit, stored, ["answer-later"], status=503)
-    return visit.page("mijn_dank.html", "/mijn/verbeteren")
+    return visit.go("/mijn/antwoord/dank")
 
 
 def show_objections(visit: Visit) -> Response:
@@ -80,18 +80,21 @@ def show_band(visit: Visit) -> Response:
 def next_band(visit: Visit) -> Response:
     """On with a new band, by its code; pseudonym and history stay, and the old band is told to be nobody's."""
     code = visit.fields.get("code", "")[:CODE_LETTERS_MAX]
-    if waiting := wait(visit, code):
-        response = _band(visit, ["wait"], status=429, minutes=-(-waiting // 60))
-        response.headers["Retry-After"] = str(waiting)
-        return response
+    if waiting := wait(visit, code, "enrol"):
+        return _band(visit, ["wait-code"], wait=waiting)
     try:
         visit.parts.moves.to_band(visit.pseudonym, code)
     except LedgerRefusal as refusal:
         if refusal.reason is Refusal.CLAIM:
-            failed(visit, code)
+            failed(visit, code, "enrol")
         return _band(visit, [_FAULTS[refusal.reason]], status=403 if refusal.reason is Refusal.CLAIM else 409)
     visit.parts.consent_changed()
-    return visit.page("mijn_band_klaar.html", "/mijn/band", code=code)
+    return visit.go("/mijn/band/klaar")
+
+
+def band_is_next(visit: Visit) -> Response:
+    """What to do with the new band."""
+    return visit.page("mijn_band_klaar.html", "/mijn/band/klaar")
 
 
 _FAULTS: Final = {
@@ -99,15 +102,17 @@ _FAULTS: Final = {
     Refusal.STOPPED: "stopped",
     Refusal.ERASURE_OPEN: "erasure-under-way",
     Refusal.CLAIM: "code",
+    Refusal.TOO_OFTEN: "district-often",
 }
 
 
-def _corrections(visit: Visit, faults: Any, *, status: int = 200) -> Response:
+def _corrections(visit: Visit, faults: Any, *, status: int = 200, wait: int = 0) -> Response:
     rows = None if visit.parts.own_data is None else own_data.read(visit.parts, visit.pseudonym, purpose="correction")
     return visit.page(
         "mijn_verbeteren.html",
         "/mijn/verbeteren",
         status=status,
+        wait=wait,
         faults=list(faults),
         record=visit.parts.ledger.current(visit.pseudonym),
         districts=visit.parts.districts.all(),
@@ -158,8 +163,8 @@ def _objections(visit: Visit, faults: Any, *, status: int = 200) -> Response:
     )
 
 
-def _band(visit: Visit, faults: Any, *, status: int = 200, minutes: int = 0) -> Response:
-    return visit.page("mijn_band.html", "/mijn/band", status=status, faults=list(faults), minutes=minutes)
+def _band(visit: Visit, faults: Any, *, status: int = 200, wait: int = 0) -> Response:
+    return visit.page("mijn_band.html", "/mijn/band", status=status, wait=wait, faults=list(faults))
 
 
 add(router, "/mijn/verbeteren", show_corrections)
@@ -170,3 +175,4 @@ add(router, "/mijn/bezwaar", show_objections)
 add(router, "/mijn/bezwaar", make_objection, post=True)
 add(router, "/mijn/band", show_band)
 add(router, "/mijn/band", next_band, post=True)
+add(router, "/mijn/band/klaar", band_is_next)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
@@ -33,6 +34,7 @@ _REFUSALS: Final = {
     Refusal.NOT_ADULT: (403, "Only who is 18 or older can take part."),
     Refusal.DISTRICT: (400, "There is no district with this code; /v1/districts lists them."),
     Refusal.STOPPED: (409, "You do not take part now. Choose first, with PUT /v1/me/consents."),
+    Refusal.TOO_OFTEN: (429, "What you took back has stopped. Choose what you say yes to again after Retry-After."),
     Refusal.ERASURE_OPEN: (409, "Your data is being erased. Choose again when the receipt is there (/v1/me)."),
 }
 _NO_STORE: Final = {"Cache-Control": "no-store"}
@@ -49,9 +51,9 @@ _RECEIPT_201: Final[dict[int | str, dict[str, Any]]] = {201: _DESCRIBED}
 def enrol(request: Request, parts: PartsOf, body: EnrolmentIn, response: Response) -> EnrolmentOut:
     """Couple a band by its claim code, and choose. The answer holds a token, once, and a receipt."""
     response.headers.update(_NO_STORE)
-    guess = {"code": parts.ledger.claim_key(body.claim_code), "client": request.client.host if request.client else ""}
-    if wait := parts.guard.pause(**guess, now=parts.clock.now()):
-        detail = "Too many codes that cannot be used came from here. Wait as long as Retry-After says."
+    tried = parts.tried(body.claim_code, request.client.host if request.client else "", "enrol")
+    if wait := parts.guard.pause(tried, now=parts.clock.now()):
+        detail = "This was tried too often. See that the code is as printed, and wait as long as Retry-After says."
         raise Problem(429, "too-many-tries", detail, headers={"Retry-After": str(wait)})
     try:
         enrolment = parts.ledger.enrol(
@@ -63,7 +65,7 @@ def enrol(request: Request, parts: PartsOf, body: EnrolmentIn, response: Respons
         )
     except LedgerRefusal as refusal:
         if refusal.reason is Refusal.CLAIM:
-            parts.guard.failed(**guess, now=parts.clock.now())
+            parts.guard.failed(tried, now=parts.clock.now())
         raise _problem(refusal) from None
     parts.consent_changed()
     response.headers["Location"] = "/v1/me"
@@ -99,7 +101,9 @@ def put_consents(parts: PartsOf, pseudonym: VolunteerOf, body: ChoicesIn) -> Raw
     try:
         parts.ledger.change(pseudonym, _purposes(body.choices), language=body.language, erase=body.erase)
     except LedgerRefusal as refusal:
-        raise _problem(refusal) from None
+        parts.consent_changed()  # the no in it was taken
+        wait = math.ceil(refusal.free_from - parts.clock.now())
+        raise _problem(refusal, headers={"Retry-After": str(wait)} if wait > 0 else None) from None
     parts.consent_changed()
     return _receipt(parts, pseudonym)
 
@@ -144,6 +148,6 @@ def _purposes(choices: dict[Purpose, list[Category]]) -> records.Purposes:
     return {purpose: tuple(chosen) for purpose, chosen in choices.items()}
 
 
-def _problem(refusal: LedgerRefusal) -> Problem:
+def _problem(refusal: LedgerRefusal, *, headers: dict[str, str] | None = None) -> Problem:
     status, detail = _REFUSALS[refusal.reason]
-    return Problem(status, refusal.reason.value, detail)
+    return Problem(status, refusal.reason.value, detail, headers=headers)

@@ -49,28 +49,40 @@ class Visit(NamedTuple):
     @property
     def pseudonym(self) -> str:
         """Who is logged in, on a page that is for nobody else."""
+        return self._own.pseudonym
+
+    @property
+    def token(self) -> str:
+        """The session's token, on a page that is for nobody else."""
+        return self._own.token
+
+    @property
+    def _own(self) -> Visitor:
         if self.visitor is None:
             raise LookupError("a page of a volunteer was registered as a public one")
-        return self.visitor.pseudonym
+        return self.visitor
 
     @property
     def client(self) -> str:
         """The address that asks."""
         return self.request.client.host if self.request.client else ""
 
-    def page(self, template: str, path: str, *, status: int = 200, **context: Any) -> Response:
-        """A page that nobody keeps."""
+    def page(self, template: str, path: str, *, status: int = 200, wait: int = 0, **context: Any) -> Response:
+        """A page that nobody keeps; 429 when something is to be tried again after `wait` seconds."""
         response = page(
             template,
             language=self.language,
             path=path,
             settings=self.parts.settings,
-            status=status,
+            status=429 if wait else status,
+            wait=wait,
             visitor=self.visitor is not None,
             csrf="" if self.visitor is None else csrf_of(self.visitor.token),
             **context,
         )
         response.headers["Cache-Control"] = "no-store"
+        if wait:
+            response.headers["Retry-After"] = str(wait)
         return response
 
     def go(self, path: str) -> Response:

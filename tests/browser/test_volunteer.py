@@ -58,11 +58,14 @@ def test_somebody_takes_part_changes_and_stops_by_keyboard_alone_without_javascr
         enter(page)
         assert page.locator("h1").inner_text() == "U doet mee"
         assert page.locator("#herstelwoorden").inner_text().count("-") == 4
+        shot(page, "mijn-herstelcode", "section.keep")
         pseudonym = town.registry.ledger.wearer_of(code)
         assert pseudonym is not None
         record = town.registry.ledger.current(pseudonym)
         assert [c.value for c in record.purposes.popitem()[1]] == ["heart"]
         assert record.district == "WK034403"
+        tab_to(page, "form[action='/mijn/herstelcode'] button")
+        enter(page)
         tab_to(page, "a.button[href='/mijn']")
         enter(page)
         tab_to(page, "form.pair button[value='no']")

@@ -15,6 +15,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from api.app import Registry, build
 from api.citizen.page_routes import home
+from api.gateways_seen import GatewaysSeen
 from api.notices import LANGUAGES
 from api.parts import Parts
 from api.transparency import transparency
@@ -195,3 +196,51 @@ def test_of_a_gateway_that_fell_silent_is_told_when_it_last_was_at_work(
     assert "Niet aan het werk: b-silent (sinds 23 november 2026) en c-unknown." in pages[0]
     assert "1 is at work now: Overvecht (d-works)." in pages[1]
     assert "1970" not in "".join(pages)
+
+
+@pytest.mark.parametrize("away", [False, True], ids=["the API heard its will", "the API was away then"])
+def test_since_when_a_gateway_is_silent_survives_a_restart_of_the_api(
+    registry: Registry, broker: Broker, away: bool
+) -> None:
+    name = f"e-silent-{away}".lower()
+    working = wire.GatewayStatus(gateway=name, district="WK034403", online=True, at=NOW, version="1.2")
+    later, will = structs.replace(working, at=NOW + 60), structs.replace(working, online=False, at=0, version="")
+    since = NOW if away else NOW + 60  # to the hour while it works, to the second by its will
+    first = registry.publisher(broker.url)
+    assert first is not None
+    with client_of(broker) as it:
+
+        def say(*statuses: wire.GatewayStatus) -> None:
+            for status in statuses:
+                it.publish(wire.status_topic(name), wire.encode(status), qos=1, retain=True).wait_for_publish(10)
+
+        with first:
+            until(first.connected)
+            say(working)
+            until(lambda: GatewaysSeen(registry.engine).at(name) == NOW)
+            say(later, *(() if away else (will,)))
+            until(lambda: GatewaysSeen(registry.engine).at(name) == since)
+        say(will)
+        second = registry.publisher(broker.url)
+        assert second is not None
+        with second:
+            until(lambda: [(s.online, s.at) for s in second.gateways() if s.gateway == name] == [(False, since)])
+        it.publish(wire.status_topic(name), b"", qos=1, retain=True).wait_for_publish(10)
+
+
+def test_gateways_that_were_heard_are_bounded(registry: Registry) -> None:
+    seen = GatewaysSeen(registry.engine)
+    for begin in (0, 600):
+        statuses = [
+            wire.GatewayStatus(gateway=f"g-{n}", district="WK034403", online=True, at=NOW + n)
+            for n in range(begin, begin + 600)
+        ]
+        seen.note(statuses)
+    again = GatewaysSeen(registry.engine)
+    assert [again.at(f"g-{n}") for n in (0, 199, 200, 1199)] == [0, 0, NOW + 200, NOW + 1199]
+
+
+def test_a_gateway_that_names_an_impossible_time_is_not_heeded() -> None:
+    status = wire.GatewayStatus(gateway="g", district="WK034403", online=True, at=10**18)
+    with pytest.raises(wire.Malformed):
+        wire.decode_status(wire.encode(status))

@@ -7,16 +7,18 @@ from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 from fhirclient.models.bundle import Bundle
 from fhirclient.models.fhirabstractbase import FHIRValidationError
 
 import wijkpols
 from analytics.budget import Entry
+from api.pacing import PER_HOUR_MAX
 from api.volunteer import own_fhir
 from contracts.consent import Purpose
 from contracts.ports import StoredReading
-from contracts.reading import Reading, Reason
+from contracts.reading import Category, Reading, Reason
 from contracts.release import METHOD_VERSION, Cadence, ReasonCount
 from tests.api_support import BAND_KEY, NOW, midnight, serving
 from tests.api_volunteers import SECRET, Town, csrf_in, post
@@ -182,11 +184,12 @@ def test_each_look_is_told_by_page_export_staff_and_analytics(tmp_path: Path) ->
         for _ in range(3):
             town.registry.ledger.covered(Purpose.DISTRICT_INDEX, town.clock.time)
         whole = person.http.get("/mijn/gegevens.json").json()
-        told = [(entry["role"], entry["purpose"]) for entry in whole["accesses"]]
-        assert told.count(("volunteer", "own export")) == 5
-        assert told.count(("volunteer", "own data")) == 1
-        assert told.count(("volunteer", "correction")) == 1
-        assert told.count(("analytics", "district-index")) == 1  # once a day, and not from before
+        assert [(entry["role"], entry["purpose"], entry["times"]) for entry in whole["accesses"]] == [
+            ("volunteer", "own data", 1),
+            ("volunteer", "own export", 5),
+            ("volunteer", "correction", 1),
+            ("analytics", "district-index", 1),  # once a day, and not from before
+        ]
         assert "De berekening van de wijkcijfers" in person.http.get("/mijn").text
         public = person.http.get("/v1/access-log").json()["entries"]
         assert {entry["role"] for entry in public} == {"volunteer", "analytics"}
@@ -200,7 +203,7 @@ def test_a_lost_band_is_left_for_a_new_one_with_everything(town: Town, url: str)
     person = town.enrol(url)
     new = town.code()
     answer = post(person, "/mijn/band", code=new)
-    assert (answer.status_code, new in answer.text) == (200, True)
+    assert (answer.status_code, answer.url.path) == (200, "/mijn/band/klaar")
     assert town.registry.ledger.wearer_of(new) == person.pseudonym
     assert "120 minuten" in person.http.get("/mijn").text
     person.http.cookies.clear()
@@ -221,3 +224,40 @@ def test_guessing_for_another_band_is_slowed_down(tmp_path: Path) -> None:
         assert (locked.status_code, locked.headers["retry-after"]) == (429, "900")
         assert town.registry.ledger.wearer_of(other.code) == other.pseudonym
         assert town.registry.ledger.claimable(good)
+
+
+def test_a_yes_too_many_waits_while_a_no_is_taken_and_page_and_api_say_until_when(town: Town, url: str) -> None:
+    person = town.enrol(url)
+    csrf = {"csrf": csrf_in(person.http.get("/mijn").text)}
+    for number in range(PER_HOUR_MAX - 1):
+        kinds = ("heart", "skin") if number % 2 else ("skin", "motion")
+        form = {f"district-index.{kind}": "yes" for kind in kinds}
+        assert person.http.post("/mijn/keuzes", data=csrf | form).status_code == 200
+    form = {"district-index.skin": "yes", "research-profile.skin": "yes"}
+    answer = person.http.post("/mijn/keuzes", data=csrf | form)
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "3600")
+    assert "Wat u op nee zette, is meteen gestopt." in answer.text
+    assert "kunt u opnieuw kiezen over 60 minuten" in answer.text
+    assert answer.text.count("checked") == 1  # what holds now
+    now = town.registry.ledger.current(person.pseudonym)
+    assert now.purposes == {Purpose.DISTRICT_INDEX: (Category.SKIN,)}
+    answer = person.http.post("/mijn/verbeteren", data=csrf | {"district": "WK034401"})
+    assert (answer.status_code, "over 60 minuten" in answer.text) == (429, True)
+    assert "U bent gestopt" in person.http.post("/mijn/stoppen", data=csrf | {"erase": "no"}).text
+    town.clock.time += 3600
+    assert person.http.post("/mijn/keuzes", data=csrf | form).url.path == "/mijn/bewijs"
+
+
+def test_the_api_takes_the_no_and_answers_429(town: Town, url: str) -> None:
+    body = {"claimCode": town.code(), "district": "WK034403", "adult": True}
+    bearer = {"Authorization": f"Bearer {httpx.post(f'{url}/v1/enrolments', json=body).json()['bearerToken']}"}
+
+    def choose(*kinds: str) -> httpx.Response:
+        return httpx.put(f"{url}/v1/me/consents", json={"choices": {"district-index": kinds}}, headers=bearer)
+
+    for number in range(PER_HOUR_MAX - 1):
+        assert choose("heart", "skin" if number % 2 else "motion").status_code == 200
+    answer = choose("skin")
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "3600")
+    assert answer.json()["type"] == "urn:wijkpols:problem:too-often"
+    assert httpx.get(f"{url}/v1/me", headers=bearer).json()["coversNow"] is False

@@ -24,6 +24,8 @@ from firmware_sim import security
 from tests.api_support import NOW, serving
 from tests.api_volunteers import SECRET, YES, Town, csrf_in, post
 
+WORDS = re.compile(r'id="herstelwoorden">([A-Z2-7-]{24})<')
+
 
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Town:
@@ -189,10 +191,9 @@ def test_five_wrong_secrets_lock_a_code_for_a_quarter_of_an_hour_and_say_so(
     locked = guest.post("/mijn/inloggen", data=right)
     assert locked.status_code == 429
     assert locked.headers["retry-after"] == "900"
-    assert "Wacht 15 minuten" in locked.text
+    assert "Wacht dan 15 minuten" in locked.text
     assert "U doet mee." in guest.post("/mijn/inloggen", data={"code": other.code, "secret": SECRET}).text
     guest.cookies.clear()
-    assert guest.post("/mijn/herstel", data=right | {"again": SECRET, "words": person.words}).status_code == 429
     town.clock.time += 901
     assert "U doet mee." in guest.post("/mijn/inloggen", data=right).text
 
@@ -203,8 +204,9 @@ def test_recovery_words_give_a_new_secret_once_and_end_all_sessions(town: Town, 
     form = {"code": person.code, "words": person.words.lower().replace("-", " "), "secret": new, "again": new}
     assert guest.post("/mijn/herstel", data=form | {"words": "AAAA-AAAA-AAAA-AAAA-AAAA"}).status_code == 403
     answer = guest.post("/mijn/herstel", data=form)
-    assert answer.status_code == 200
+    assert answer.url.path == "/mijn/herstelcode"
     assert person.words not in answer.text
+    assert WORDS.search(answer.text) is not None
     assert person.http.get("/mijn/bewijs").url.path == "/mijn/inloggen"
     assert guest.post("/mijn/herstel", data=form).status_code == 403
     guest.cookies.clear()
@@ -385,3 +387,52 @@ def test_without_a_yes_to_answers_none_is_sent(town: Town, url: str) -> None:
     person = town.enrol(url, choices={"district-index.heart": "yes"})
     assert "/mijn/antwoord" not in person.http.get("/mijn").text
     assert post(person, "/mijn/antwoord", safe="8", happy="7").status_code == 409
+
+
+def test_the_recovery_code_is_shown_until_it_is_written_down_and_never_to_another_session(
+    town: Town, url: str, guest: httpx.Client
+) -> None:
+    person = town.enrol(url)
+    first = person.http.get("/mijn/herstelcode")
+    assert person.words in first.text
+    assert person.code in first.text
+    assert "Vingerafdruk van deze keuze" in first.text  # the receipt
+    assert first.headers["cache-control"] == "no-store"
+    assert person.words in person.http.get("/en/mijn/herstelcode").text  # a second tab, in another language
+    assert 'href="/mijn/herstelcode"' in person.http.get("/mijn").text
+    guest.post("/mijn/inloggen", data={"code": person.code, "secret": SECRET})
+    for path in ("/mijn/herstelcode", "/mijn"):
+        assert "erstelcode nog niet opgeschreven" not in guest.get(path).text
+        assert person.words not in guest.get(path).text
+    post(person, "/mijn/herstelcode")
+    gone = person.http.get("/mijn/herstelcode").text
+    assert person.words not in gone
+    assert person.code not in gone
+    assert "We laten uw herstelcode niet meer zien." in gone
+    assert 'href="/mijn/herstelcode"' not in person.http.get("/mijn").text
+
+
+def test_the_recovery_code_is_not_shown_after_its_quarter_of_an_hour(town: Town, url: str) -> None:
+    person = town.enrol(url)
+    town.clock.time += 899
+    assert person.words in person.http.get("/mijn/herstelcode").text
+    town.clock.time += 1
+    assert person.words not in person.http.get("/mijn/herstelcode").text
+
+
+def test_no_page_answers_a_form_that_changed_something(town: Town, url: str) -> None:
+    person = town.enrol(url)
+    person.http.follow_redirects = False
+    csrf = {"csrf": csrf_in(person.http.get("/mijn").text)}
+    for path, fields in (
+        ("/mijn/herstelcode", {}),
+        ("/mijn/keuzes", YES),
+        ("/mijn/verbeteren", {"district": "WK034401"}),
+        ("/mijn/band", {"code": town.code()}),
+        ("/mijn/bezwaar", {"subject": "look"}),
+        ("/mijn/vragen", {"per-day": "0", "from": "9", "to": "10"}),
+        ("/mijn/stoppen", {"erase": "yes"}),
+    ):
+        answer = person.http.post(path, data=csrf | fields)
+        assert (answer.status_code, answer.headers["cache-control"]) == (303, "no-store"), path
+        assert person.http.get(answer.headers["location"]).status_code == 200, path

@@ -181,3 +181,25 @@ def test_no_receipt_says_erased_before_asked(registry: Registry, clock: ManualCl
         connection.execute(ERASURES.update().values(erased_at=clock.time - 1.9))
     receipt = Receipts(registry.engine, clock=clock).last(person)
     assert receipt["erasure"]["erasedAt"] >= receipt["erasure"]["askedAt"]
+
+
+def test_a_no_is_taken_while_an_erasure_is_under_way_and_asks_for_it_again(
+    registry: Registry, clock: ManualClock, person: str
+) -> None:
+    at = clock.time
+    registry.ledger.change(person, LESS, erase=True)
+    clock.time += 10
+    with pytest.raises(LedgerRefusal) as refusal:  # a yes to skin, a no to heart
+        registry.ledger.change(person, {Purpose.DISTRICT_INDEX: (Category.SKIN, Category.SELF_REPORT)})
+    assert refusal.value.reason is Refusal.ERASURE_OPEN
+    assert said(registry).purposes == {Purpose.DISTRICT_INDEX: (Category.SELF_REPORT,)}
+    assert asks(said(registry)) == (True, KEPT, at)
+    with pytest.raises(LedgerRefusal):  # the rest back, with an erasure that has to wait
+        registry.ledger.change(person, {}, erase=True)
+    assert said(registry).state is ConsentState.WITHDRAWN
+    assert asks(said(registry)) == (True, KEPT, at)
+    assert told(registry, clock, person)
+    assert [state.erased_at for state in registry.ledger.erasures(person)] == [clock.time]
+    registry.ledger.change(person, {}, erase=True)
+    assert registry.ledger.current(person).erases_all
+    assert registry.ledger.verify() is None

@@ -203,7 +203,10 @@ class Orders(RuleBasedStateMachine):
     @rule()
     def choose(self) -> None:
         self.api_now()
-        _registry.ledger.change(self.person, CHOICES)
+        try:
+            _registry.ledger.change(self.person, CHOICES)
+        except LedgerRefusal:  # a yes too many within an hour
+            return
         self.word, self.chosen_at = CHOSEN, self.world.at
 
     @rule()

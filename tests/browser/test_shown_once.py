@@ -1,0 +1,119 @@
+"""The recovery code in a real Chromium: loaded again, printed, in a second tab, left by the back button."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+from pypdf import PdfReader
+
+from tests.api_support import serving
+from tests.api_volunteers import SECRET, Town
+from tests.browser.reading import enter, reader, tab_to, type_into, violations
+from tests.servers import require_program
+
+WORDS = "#herstelwoorden"
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Town:
+    return Town(tmp_path_factory.mktemp("town"))
+
+
+@pytest.fixture(scope="module")
+def site(town: Town) -> Iterator[str]:
+    with serving(town.app) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One that keeps pages for its back button, as everybody's does and a test's does not."""
+    program = require_program("chromium", "chromium")
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(
+            executable_path=program,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+            ignore_default_args=["--disable-back-forward-cache"],
+        )
+        yield found
+        found.close()
+
+
+def take_part(page: Page, town: Town, site: str) -> str:
+    """Enrol; the recovery code that is shown."""
+    page.goto(f"{site}/mijn/meedoen?code={town.code()}")
+    page.locator("#adult").check()
+    page.locator("form .pair button").click()
+    page.locator("[name='district-index.heart'][value=yes]").check()
+    page.locator("#district").select_option("WK034403")
+    page.locator("#secret").fill(SECRET)
+    page.locator("#again").fill(SECRET)
+    page.locator("form .pair button").click()
+    return page.locator(WORDS).inner_text()
+
+
+@pytest.mark.parametrize("script", [False, True], ids=["without JavaScript", "with it"])
+def test_a_reload_shows_the_code_again_without_asking_until_it_is_written_down(
+    browser: Browser, town: Town, site: str, script: bool
+) -> None:
+    with reader(browser, site, width=320, java_script_enabled=script) as page:
+        words = take_part(page, town, site)
+        assert page.url == f"{site}/mijn/herstelcode"
+        for _ in range(2):
+            page.reload()
+            assert page.locator(WORDS).inner_text() == words
+        printed = "".join(sheet.extract_text() for sheet in PdfReader(io.BytesIO(page.pdf())).pages)
+        assert words in printed
+        second = page.context.new_page()
+        second.goto(f"{site}/mijn/herstelcode")
+        assert second.locator(WORDS).inner_text() == words
+        tab_to(page, "form[action='/mijn/herstelcode'] button")
+        enter(page)
+        assert "niet meer zien" in page.locator("main").inner_text()
+        page.go_back()
+        assert words not in page.content()
+        second.reload()
+        assert words not in second.content()
+
+
+def test_a_new_code_after_a_recovery_is_shown_in_the_same_way_and_to_no_other_browser(
+    browser: Browser, town: Town, site: str
+) -> None:
+    person = town.enrol(site)
+    with reader(browser, site) as page, reader(browser, site) as other:
+        page.goto(f"{site}/mijn/herstel")
+        for field, text in (("code", person.code), ("words", person.words), ("secret", SECRET), ("again", SECRET)):
+            type_into(page, f"#{field}", text)
+        enter(page)
+        words = page.locator(WORDS).inner_text()
+        assert words != person.words
+        page.reload()
+        assert page.locator(WORDS).inner_text() == words
+        other.goto(f"{site}/mijn/inloggen")
+        type_into(other, "#code", person.code)
+        type_into(other, "#secret", SECRET)
+        enter(other)
+        for path in ("/mijn", "/mijn/herstelcode"):
+            other.goto(site + path)
+            assert other.url == site + path
+            assert words not in other.content()
+        assert "We laten uw herstelcode niet meer zien." in other.locator("main").inner_text()
+
+
+@pytest.mark.parametrize("width", [320, 1280])
+def test_axe_finds_nothing_before_and_after_and_nothing_scrolls_sideways(
+    browser: Browser, town: Town, site: str, axe: str, width: int
+) -> None:
+    found: dict[str, list[str]] = {}
+    with reader(browser, site, java_script_enabled=True, width=width) as page:
+        take_part(page, town, site)
+        for name in ("shown", "gone"):
+            whole, seen = page.locator("html").evaluate("e => [e.scrollWidth, e.clientWidth]")
+            assert whole <= seen, name
+            found |= violations(page, axe, name)
+            page.locator("form[action='/mijn/herstelcode'] button").click() if name == "shown" else None
+            page.goto(f"{site}/mijn/herstelcode")
+    assert found == {}
