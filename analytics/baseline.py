@@ -184,7 +184,8 @@ def median_mad(counts: NDArray[np.uint16]) -> Middle:
     ranks = (np.maximum(count - 1, 0) // 2, count // 2)  # the two in the middle, or one twice
     last = BINS - 1
     # Twice the median's bin: an even number of values may have it between two bins.
-    middle = sum(np.minimum((upto <= rank[..., None]).sum(axis=-1), last) for rank in ranks)
+    one, other = (np.minimum((upto <= rank[..., None]).sum(axis=-1, dtype=np.int64), last) for rank in ranks)
+    middle = one + other
     spread = sum(_distance(upto, middle, rank) for rank in ranks) / 4  # two ranks, in half bins
     empty = count == 0
     centre = np.where(empty, np.nan, BIN_LOW + BIN_WIDTH * middle / 2)

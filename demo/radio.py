@@ -11,6 +11,7 @@ import msgspec
 
 from contracts.ports import Fault
 from demo.children import Child
+from gateway.bonds import BondBook
 
 GATEWAY: Final = "radio-1"
 _READY_S_MAX: Final = 30.0
@@ -65,6 +66,7 @@ class Radio:
         self._plan = plan
         words = ["bands", "--radio", "tcp-server:127.0.0.1:0", "--speed", f"{plan.speed:g}"]
         self._bands = Child("bands", [*words, *plan.words], env={}, logs=logs)
+        self._folder = folder / GATEWAY
         self._gateway_of = partial(
             gateway,
             GATEWAY,
@@ -78,6 +80,10 @@ class Radio:
         self._gateway: Child | None = None
 
     def __enter__(self) -> Self:
+        # New bands each time, with the serials of the last ones: to a gateway that knew those they would be impostors.
+        book = BondBook(self._folder)
+        for bond in book:
+            book.remove(bond.token)
         self._bands.__enter__()
         try:
             radio = self._hear("radio", _READY_S_MAX)["radio"]

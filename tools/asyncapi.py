@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,8 @@ def _schemas() -> dict[str, Any]:
     types = [type(example) for example in EXAMPLES.values()]
     _, schemas = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     for schema in schemas.values():
+        if "description" in schema:
+            schema["description"] = cleandoc(schema["description"])  # as Python 3.13 has it by itself
         if "pseudonym" in schema.get("properties", {}):
             schema["properties"]["pseudonym"]["pattern"] = f"^{TOKEN}$"
     schemas["Stop"]["properties"]["band"]["pattern"] = f"^{TOKEN}$"

@@ -52,6 +52,19 @@ def own_time(town: Town) -> Iterator[None]:
     town.clock.time = max(town.clock.time, NOW)
 
 
+LANGUAGE = re.compile(r'class="language" href="([^"]*)"')
+
+
+def test_an_invitation_stays_one_in_the_other_language(town: Town, guest: httpx.Client) -> None:
+    invited = guest.get("/mijn/meedoen", params={"code": (code := town.code())})
+    (other,) = LANGUAGE.findall(invited.text)
+    assert f'value="{code}"' in guest.get(other).text
+    (typed,) = LANGUAGE.findall(guest.post("/mijn/meedoen", data={"code": code}).text)
+    assert code not in typed
+    (hostile,) = LANGUAGE.findall(guest.get("/mijn/meedoen", params={"code": '"><b>&x=1'}).text)
+    assert hostile == "/en/mijn/meedoen?code=%22%3E%3Cb%3E%26x%3D1"
+
+
 def test_nothing_is_ticked_beforehand_and_no_is_as_large_as_yes(town: Town, guest: httpx.Client) -> None:
     first = guest.get("/mijn/meedoen", params={"code": town.code()})
     assert "checked" not in first.text
