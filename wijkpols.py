@@ -129,7 +129,7 @@ def _module(name: str, extra: str) -> ModuleType:
         if missing.name is not None and missing.name.split(".")[0] in {p.module.split(".")[0] for p in PARTS.values()}:
             raise
         raise UsageFault(
-            f"this part needs {missing.name}, which is not installed: run pip install 'wijkpols[{extra}]'"
+            f"this part needs {missing.name}, which is not installed: run pip install '.[{extra}]'"
         ) from None
 
 

@@ -40,7 +40,7 @@ def cluster(address: str) -> Iterator[Scorer]:
     try:
         import distributed
     except ModuleNotFoundError:
-        raise UsageFault("--cluster needs dask.distributed: run pip install 'wijkpols[cluster]'") from None
+        raise UsageFault("--cluster needs dask.distributed: run pip install '.[cluster]'") from None
     try:
         client: Any = distributed.Client(  # type: ignore[no-untyped-call]
             address, timeout=_CONNECT_S, set_as_default=False

@@ -16,7 +16,7 @@ try:
     from reportlab.platypus import Spacer as Spacer
 except ModuleNotFoundError as missing:
     raise UsageFault(
-        f"sheets of paper need {missing.name}, which is not installed: run pip install 'wijkpols[leaflets]'"
+        f"sheets of paper need {missing.name}, which is not installed: run pip install '.[leaflets]'"
     ) from None
 
 TITLE: Final = ParagraphStyle("title", fontName="Helvetica-Bold", fontSize=20, leading=24, spaceAfter=6)

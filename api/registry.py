@@ -38,7 +38,7 @@ def open_engine(url: str) -> Engine:
             Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
         engine = create_engine(parsed, hide_parameters=True)  # no pseudonym or hash in an error's text
     except (ImportError, NoSuchModuleError):
-        raise UsageFault(f"the driver for {shown} is not installed: pip install 'wijkpols[postgres]'") from None
+        raise UsageFault(f"the driver for {shown} is not installed: pip install '.[postgres]'") from None
     except OSError:
         raise Fault(f"the registry {shown} cannot be opened: see that it is there and can be written") from None
     if parsed.get_backend_name() == "sqlite":

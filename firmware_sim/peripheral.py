@@ -152,9 +152,14 @@ class Peripheral:
         connection = self._connection
         if connection is None or not self.subscribed(kind):
             return False
-        return await self._answered(
-            connection, self._device.gatt_server.indicate_subscriber(connection, self._characteristics[kind], value)
-        )
+        server = self._device.gatt_server
+        try:
+            return await self._answered(
+                connection, server.indicate_subscriber(connection, self._characteristics[kind], value)
+            )
+        finally:
+            if self._connection is not connection:  # Bumble forgot it before it noted this indication's end
+                server.on_disconnection(connection)
 
     async def room(self) -> None:
         """Wait until there is room to send, or the link is lost."""

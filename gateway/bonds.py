@@ -85,6 +85,15 @@ class BondBook:
         self._book = _Book()
         self.revision = 0  # another one after each change: who made something of the bonds looks again
         self._renewing: dict[str, float] = {}  # token -> until when it may pair, unix seconds
+        if self._orders is not None:
+            try:  # by the gateway, at its start: what root makes with the first order the gateway could not read
+                self._orders.mkdir(mode=0o700, parents=True, exist_ok=True)
+                list(self._orders.iterdir())
+            except OSError as fault:
+                raise Fault(
+                    f"{self._orders} cannot be used ({fault.strerror}): order as the gateway's own user,"
+                    " and remove it if another made it"
+                ) from None
         if self._file is not None and self._file.exists():
             try:
                 self._book = msgspec.json.decode(self._file.read_bytes(), type=_Book)
@@ -142,13 +151,12 @@ class BondBook:
         """Leave an order for the running gateway."""
         if self._orders is None:
             raise ValueError("orders need a folder")
-        self._orders.mkdir(mode=0o700, parents=True, exist_ok=True)
         (self._orders / f"{order}-{token}").touch()
 
     def take_orders(self, now: float) -> list[Ordered]:
         """The orders that were left since; a pairing is allowed from now on. `now` in unix seconds."""
         found = []
-        for path in sorted(self._orders.iterdir()) if self._orders is not None and self._orders.is_dir() else ():
+        for path in sorted(self._orders.iterdir()) if self._orders is not None else ():
             order, _, token = path.name.partition("-")
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
@@ -167,11 +175,10 @@ class BondBook:
         self.revision += 1
         if self._file is None:
             return
-        self._file.parent.mkdir(parents=True, exist_ok=True)
         fresh = self._file.with_suffix(".new")
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
-            with os.fdopen(descriptor, "wb") as out:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
                 out.write(msgspec.json.encode(self._book))
                 out.flush()
                 os.fsync(out.fileno())

@@ -30,7 +30,8 @@ CONNECT_S_MAX: Final = 20.0
 #: One read or subscription.
 ANSWER_S_MAX: Final = 10.0
 PAIR_S_MAX: Final = 20.0
-#: At BlueZ, which fails now and then for reasons of its own; bleak-retry-connector knows which.
+#: At BlueZ, which fails now and then for reasons of its own; bleak-retry-connector knows which. On Bumble a band that
+#: does not answer is gone: to wait four seconds and try again, as it does, would keep the radio from the others.
 ATTEMPTS: Final = 2
 #: The scan is begun anew this often: an adapter that fell silent is found out, and the tables of the addresses that
 #: went by (bands change theirs) do not grow without end.
@@ -118,7 +119,7 @@ class Link:
             try:
                 from gateway.bumble_backend import BumbleAdapter
             except ImportError:
-                raise UsageFault("the bumble radio is not installed: run pip install 'wijkpols[band]'") from None
+                raise UsageFault("the bumble radio is not installed: run pip install '.[band]'") from None
             try:
                 self._adapter = await BumbleAdapter.open(self._radio.target, self._book)
             except (OSError, BleakError) as fault:
@@ -172,8 +173,7 @@ class Link:
                 raise RadioLost(f"the radio {self._radio} is lost ({fault})") from None
 
     async def forget(self, identity: str) -> None:
-        """Drop the keys of a bond, in the book and in the stack. Raises LinkLost."""
-        self._book.drop_keys(identity)
+        """Take a bond out of the stack; the book is its owner's. Raises LinkLost."""
         await _answer(self._bonds.forget(identity), ANSWER_S_MAX)
 
     @asynccontextmanager
@@ -202,20 +202,20 @@ class Link:
         return self._bonds.lost.is_set()
 
     async def _connect(self, device: BLEDevice, closed: asyncio.Event, made: Callable[[], None]) -> BleakClient:
-        attempts = 1 if self._bluez is None else ATTEMPTS
+        if self._bluez is None:
+            client = BleakClient(device, lambda _client: closed.set(), timeout=CONNECT_S_MAX, **self._on_bumble(made))
+            await _answer(client.connect(), CONNECT_S_MAX + ANSWER_S_MAX)
+            return client
         connecting = establish_connection(
             BleakClient,
             device,
             "a band",
             lambda _client: closed.set(),
-            max_attempts=attempts,
+            max_attempts=ATTEMPTS,
             use_services_cache=False,  # bleak keeps them as BlueZ told them, now and then in part
             timeout=CONNECT_S_MAX,
-            **self._client_options(made),
         )
-        work = asyncio.ensure_future(_answer(connecting, (CONNECT_S_MAX + ANSWER_S_MAX) * attempts))
-        if self._bluez is None:
-            return await work
+        work = asyncio.ensure_future(_answer(connecting, (CONNECT_S_MAX + ANSWER_S_MAX) * ATTEMPTS))
         try:
             async with self._bluez.refusals(device) as refused:
                 waiting = asyncio.ensure_future(refused.wait())
@@ -274,9 +274,7 @@ class Link:
 
         return {"backend": BleakScannerBumble, "radio": self._adapter}
 
-    def _client_options(self, made: Callable[[], None]) -> dict[str, Any]:
-        if self._adapter is None:
-            return {}  # the device knows its adapter
+    def _on_bumble(self, made: Callable[[], None]) -> dict[str, Any]:
         from gateway.bumble_backend import BleakClientBumble
 
         return {"backend": BleakClientBumble, "radio": self._adapter, "made": made}

@@ -23,11 +23,14 @@ from typing import Final, NamedTuple, Self
 from contracts import wire
 from contracts.ports import Fault
 from contracts.reading import Reading, SelfReport
-from gateway.outbox_file import is_damaged, open_file, put_aside
+from gateway.outbox_file import forget_damaged, is_damaged, open_file, put_aside
+from gateway.rotation import Past
 
 #: A week of 200 bands is 2 million rows; what is older gives way first.
 ROWS_MAX: Final = 2_000_000
 BYTES_MAX: Final = 1 << 30
+#: What is still known of a band's turns, s.
+_PAST_S_MAX: Final = 86_400
 _OLDEST: Final = "SELECT seq FROM outbox WHERE void_from IS NULL ORDER BY seq"
 
 
@@ -153,18 +156,26 @@ class Outbox:
             row = found.fetchone()
         return Drained(token, log, *row) if row is not None else Drained(token, log)
 
-    def waits_since(self, band: str) -> int:
-        """Since when a band waits for its turn, unix seconds; 0: not known. `band` is an identity or an address."""
-        with self._guarded():
-            found = self._db.execute("SELECT at FROM turns WHERE band = ?", (self._hashed(band),)).fetchone()
-        return int(found[0]) if found is not None else 0
+    def past(self, band: str, now: float) -> Past | None:
+        """What was noted of a band in the last day. `band` is an identity or an address, `now` unix seconds.
 
-    def note_waiting(self, since: Mapping[str, float], now: float) -> None:
-        """Since when each of these bands waits; what is older than a day is forgotten."""
-        rows = [(self._hashed(band), int(at)) for band, at in since.items()]
+        A turn that is yet to come tells of a clock that is wrong, now or when it was noted: nothing is known then.
+        """
+        known = "SELECT at, read_at, rest_until FROM turns WHERE band = ? AND at BETWEEN ? AND ?"
+        with self._guarded():
+            row = self._db.execute(known, (self._hashed(band), now - _PAST_S_MAX, now)).fetchone()
+        return Past(now - row[0], max(now - row[1], 0.0), max(row[2] - now, 0.0)) if row is not None else None
+
+    def note_past(self, past: Mapping[str, Past], now: float) -> None:
+        """Keep what a restart should know of these bands; what is a day old, or as far ahead, is forgotten."""
+        rows = [
+            (int(now - turn_s), int(max(now - read_s, 0.0)), int(now + rest_s), self._hashed(band))
+            for band, (turn_s, read_s, rest_s) in past.items()
+        ]
+        noted = "INSERT OR REPLACE INTO turns (at, read_at, rest_until, band) VALUES (?, ?, ?, ?)"
         with self._transaction():
-            self._db.executemany("INSERT OR REPLACE INTO turns VALUES (?, ?)", rows)
-            self._db.execute("DELETE FROM turns WHERE at < ?", (int(now) - 86_400,))
+            self._db.executemany(noted, rows)
+            self._db.execute("DELETE FROM turns WHERE abs(at - ?) > ?", (now, _PAST_S_MAX))
 
     def _hashed(self, band: str) -> bytes:
         return blake2b(band.encode(), digest_size=16, key=self._salt).digest()
@@ -225,6 +236,7 @@ class Outbox:
                 with self._transaction():
                     gone += self._throw(f"seq IN ({_OLDEST} LIMIT 1000) AND added_at < ?", (int(before),))
             self._db.execute("DELETE FROM drained WHERE at < ?", (int(before),))
+        forget_damaged(self._folder, before)
         return gone
 
     def narrow(self, pseudonym: str, keep: Callable[[wire.ReadingsMessage], wire.ReadingsMessage | None]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -28,9 +29,11 @@ CREATE TABLE IF NOT EXISTS drained (        -- how far each band's memory was re
     overwritten INTEGER NOT NULL DEFAULT 0, -- records that the band had overwritten by then
     PRIMARY KEY (token, log)
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS turns (          -- since when each band waits: its turn outlasts a restart
+CREATE TABLE IF NOT EXISTS turns (          -- when each band had its last turn: that outlasts a restart
     band BLOB PRIMARY KEY,                  -- keyed hash of its identity or address
-    at INTEGER NOT NULL                     -- unix seconds
+    at INTEGER NOT NULL,                    -- unix seconds
+    read_at INTEGER NOT NULL DEFAULT 0,     -- unix seconds; 0: never
+    rest_until INTEGER NOT NULL DEFAULT 0   -- unix seconds: until then it is left alone, for its memory is read
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS stops (          -- bands whose wearers stopped, until their consent says so too
     token TEXT PRIMARY KEY,
@@ -45,6 +48,8 @@ CREATE TABLE IF NOT EXISTS made (           -- one row
 _ADDED: Final = (
     ("outbox", "void_from", "INTEGER"),
     ("drained", "overwritten", "INTEGER NOT NULL DEFAULT 0"),
+    ("turns", "read_at", "INTEGER NOT NULL DEFAULT 0"),
+    ("turns", "rest_until", "INTEGER NOT NULL DEFAULT 0"),
 )
 _DAMAGE: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _log = logging.getLogger(__name__)
@@ -78,6 +83,14 @@ def put_aside(folder: Path) -> None:
         file.with_name(file.name + suffix).unlink(missing_ok=True)
     file.rename(aside)
     _log.error("the outbox was damaged; it is kept as %s and a new one begun", aside.name)
+
+
+def forget_damaged(folder: Path, before: float) -> None:
+    """Delete what was put aside and is from before `before` (unix seconds), all of it: no store would take it."""
+    for aside in folder.glob(f"{Path(NAME).stem}.damaged-*"):
+        with suppress(OSError):  # another time, then
+            if aside.stat().st_mtime < before:
+                aside.unlink()
 
 
 def _open(file: Path) -> sqlite3.Connection:

@@ -256,10 +256,9 @@ class Publisher:
         if was and not self._stopping:
             client.loop_stop()  # or paho would connect again, and send what was in flight, by itself
             self._renew_at = time.monotonic() + RENEW_WAIT_S
-        self._wake.set()
-        if was and not self._stopping:
             hint = ": another gateway has this name" if code.getName() == "Session taken over" else ""
             self._tell(f"lost the broker {self._broker} ({code}{hint}); the outbox keeps what comes")
+        self._wake.set()
 
     def _not_reached(self, _client: mqtt.Client, _data: object) -> None:
         self._tell(f"the broker {self._broker} cannot be reached; trying again, the outbox keeps what comes")

@@ -7,18 +7,18 @@ import logging
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Final
 
-from contracts.ports import Clock
+from contracts.ports import Clock, Fault
 from gateway.bonds import LOST, BondBook, BondRefused, Order, Pairing
 from gateway.desk import MinuteDesk
 from gateway.drain import BandFaulty
 from gateway.link import Link, LinkLost, RadioAddress, RadioLost, Sighting
 from gateway.recognition import Recognition
-from gateway.rotation import BANDS_MAX, REVISIT_S, Ended, Rotation, Turn
+from gateway.rotation import BANDS_MAX, REVISIT_S, Ended, Past, Rotation, Turn
 from gateway.session import Session
 from gateway.uplink import Uplink
 
 TICK_S: Final = 0.5
-#: How often it is noted who waits for how long.
+#: How often it is noted what a restart should know of the bands.
 TURNS_EVERY_S: Final = 60.0
 #: A lost radio is opened again after 1 s, then after twice as long each time.
 RETRY_S_MIN, RETRY_S_MAX = 1.0, 30.0
@@ -55,7 +55,7 @@ class Reader:
         self._clock = clock
         self._desk = MinuteDesk(uplink=uplink, clock=clock)
         self._rotation = Rotation(slots={str(radio): radio.slots or slots for radio in radios}, revisit_s=revisit_s)
-        self._stations = [_Station(radio, self._book, self._rotation, self._serve, self._unread_s) for radio in radios]
+        self._stations = [_Station(radio, self._book, self._rotation, self._serve, uplink.past) for radio in radios]
         self._sessions: set[Session] = set()
         self._noted_s = float("-inf")
         self._ended: set[str] = set()  # tokens whose bond is to go
@@ -77,8 +77,11 @@ class Reader:
             self._rotation.may_try_again()
 
     async def run(self) -> None:
-        """Read until stopped. A radio that is lost is opened again; one that was never there raises RadioLost."""
-        lost: list[RadioLost] = []
+        """Read until stopped. A radio that is lost is opened again; one that was never there raises RadioLost.
+
+        Raises Fault when the book of bonds cannot be begun.
+        """
+        lost: list[RadioLost | Fault] = []
         try:
             async with asyncio.TaskGroup() as tasks:
                 for station in self._stations:
@@ -89,10 +92,10 @@ class Reader:
                     self._desk.sweep(_now())
                     self._uplink.note_bands(self._rotation.counts(_now()))
                     if _now() >= self._noted_s + TURNS_EVERY_S:
-                        self._noted_s = _now()
-                        self._uplink.note_unread(self._rotation.unread_s(_now()))
-        except* RadioLost as group:  # what is raised in here would be wrapped again
-            lost += [fault for fault in group.exceptions if isinstance(fault, RadioLost)]
+                        self._note_past()
+        except* (RadioLost, Fault) as group:  # what is raised in here would be wrapped again
+            lost += [fault for fault in group.exceptions if isinstance(fault, RadioLost | Fault)]
+        self._note_past()
         self._desk.flush()
         self._uplink.note_bands(None)
         if lost:
@@ -117,13 +120,18 @@ class Reader:
             except LinkLost as fault:
                 _log.error("a bond could not be taken out of a radio's stack: %s", fault)
         self._rotation.forget(bond.identity)
-        if not keep:
-            self._book.remove(token)
+        try:
+            if keep:
+                self._book.drop_keys(bond.identity)
+            else:
+                self._book.remove(token)
+        except Fault as fault:  # no reason to end: what the file still has is asked of the consents at the next start
+            _log.error("a bond is taken out until the gateway ends: %s", fault)
 
-    def _unread_s(self, key: str) -> float:
-        """For how long a band waits by what the outbox remembers; 0 when that is not known."""
-        since = self._uplink.waits_since(key)
-        return max(self._clock.now() - since, 0.0) if since else 0.0
+    def _note_past(self) -> None:
+        """Note those bands alone whose turns ended since the last time."""
+        since_s, self._noted_s = self._noted_s, _now()
+        self._uplink.note_past(self._rotation.past(self._noted_s, since_s=since_s))
 
     async def _serve(self, link: Link, sighting: Sighting, made: asyncio.Event) -> None:
         """One session with one band. Its troubles are its own."""
@@ -150,6 +158,11 @@ class Reader:
             self._uplink.note_frames({LOST: 1})
         except LinkLost as fault:
             _log.debug("a band was lost: %s", fault)
+        except asyncio.CancelledError:  # the radio, or the gateway, is at its end: no fault of the band's
+            how = Ended.RADIO_LOST
+            raise
+        except Fault as fault:  # the disk did not take a new bond; the memory has it
+            _log.error("a session ended: %s", fault)
         except Exception as fault:  # noqa: BLE001 (a fault of ours in one band's session must not end the others')
             _log.error("a session ended by a fault of the gateway: %s", type(fault).__name__)
             _log.debug("where", exc_info=True)
@@ -172,11 +185,11 @@ class _Station:
         book: BondBook,
         rotation: Rotation,
         serve: Serve,
-        unread_s: Callable[[str], float],
+        past: Callable[[str], Past | None],
     ) -> None:
         self.link: Link | None = None  # while it is open
         self._book = book
-        self._unread_s = unread_s
+        self._past = past
         self._radio = radio
         self._name = str(radio)
         self._rotation = rotation
@@ -247,7 +260,7 @@ class _Station:
         if len(self._sightings) >= BANDS_MAX and sighting.address not in self._sightings:
             self._sightings.clear()  # who is still there is heard again in a second
         self._sightings[sighting.address] = sighting
-        self._rotation.heard(sighting.address, self._name, _now(), unread_s=self._unread_s)
+        self._rotation.heard(sighting.address, self._name, _now(), past=self._past)
 
 
 def _now() -> float:

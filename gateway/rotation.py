@@ -47,7 +47,7 @@ class Ended(Enum):
     CONSENT_CHANGED = "other things may be read now"
     FAULTY = "the band does not keep to the profile"
     FAILED = "it could not be connected, or stopped answering"
-    RADIO_LOST = "the gateway's own radio is gone"
+    RADIO_LOST = "the gateway's own radio is gone, or the gateway ends"
 
 
 #: How long a band waits after a session that ended so; the first of two is doubled each time, up to the second.
@@ -81,14 +81,28 @@ class Counts(NamedTuple):
     without_consent: int
 
 
+class Past(NamedTuple):
+    """What a restart should know of a band that had a turn.
+
+    Its place, so that no band is read first again and again; and what it was spared. Not what it is refused for, for
+    the consents are read anew, nor how it failed: that may have been the gateway's own fault, and a restart its repair.
+    """
+
+    turn_s: float  # since the end of its last turn
+    read_s: float = float("inf")  # since it was last read
+    rest_s: float = 0.0  # for how long it is left alone yet, because its memory is read
+
+
 class _Band:
-    def __init__(self, now_s: float, waited_s: float) -> None:
-        self.met = waited_s > 0  # had a turn; without a bond its address, and so its wait, begins anew each 15 minutes
+    def __init__(self, now_s: float, past: Past | None, revisit_s: float) -> None:
+        self.met = past is not None  # had a turn; without a bond its address, and its wait, begins anew each 15 minutes
         self.heard_s: dict[str, float] = {}  # by radio
         self.every_s = ADVERTISING_S_MAX  # between its last two advertisements that one radio heard
-        self.turn_s = now_s - waited_s  # the end of its last turn; before the first one, when it was first heard
-        self.read_s = float("-inf")
-        self.not_before_s = float("-inf")
+        past = past or Past(0.0)
+        self.turn_s = now_s - past.turn_s  # the end of its last turn; before the first one, when it was first heard
+        self.read_s = now_s - past.read_s
+        self.rest_s = now_s + min(past.rest_s, revisit_s)  # until when it is left alone because its memory is read
+        self.not_before_s = self.rest_s
         self.failures = 0
         self.strikes = 0
         self.radio: str | None = None  # the one that has it connected
@@ -141,14 +155,16 @@ class Rotation:
         self._bands: dict[str, _Band] = {}
         self._new_had_turn = dict.fromkeys(slots, False)  # by radio: whether the last turn was one's never met before
 
-    def heard(self, key: str, radio: str, now_s: float, *, unread_s: Callable[[str], float] = lambda _key: 0.0) -> None:
-        """A band advertised. `unread_s` tells of one that is new how long ago it was read, before a restart."""
+    def heard(
+        self, key: str, radio: str, now_s: float, *, past: Callable[[str], Past | None] = lambda _key: None
+    ) -> None:
+        """A band advertised. `past` tells of one that is new what was known of it before a restart."""
         band = self._bands.get(key)
         if band is None:
             if len(self._bands) >= BANDS_MAX:
                 free = (other for other, known in self._bands.items() if known.radio is None)
                 del self._bands[min(free, key=lambda one: max(self._bands[one].heard_s.values(), default=0.0))]
-            band = self._bands[key] = _Band(now_s, unread_s(key))
+            band = self._bands[key] = _Band(now_s, past(key), self._revisit_s)
         band.heard(radio, now_s)
 
     def next(self, radio: str, now_s: float) -> str | None:
@@ -216,6 +232,7 @@ class Rotation:
             band.read_s = now_s
         if how is Ended.DRAINED:
             wait_s = self._revisit_s / (URGENT if band.urgent else 1.0)
+            band.rest_s = now_s + wait_s
         else:
             first_s, most_s = _WAIT_S[how]
             wait_s = min(first_s * 2**band.failures, most_s)
@@ -227,9 +244,13 @@ class Rotation:
         if band.identity is not None and self._idle(band.identity):  # it bonded in this turn
             self._bands[band.identity] = self._bands.pop(key)
 
-    def unread_s(self, now_s: float) -> dict[str, float]:
-        """For how long each met band that is there waits since its last turn: what a restart should know."""
-        return {key: now_s - band.turn_s for key, band in self._bands.items() if band.met and band.there(now_s)}
+    def past(self, now_s: float, *, since_s: float = float("-inf")) -> dict[str, Past]:
+        """What a restart should know of each band that had a turn, and changed since."""
+        return {
+            key: Past(now_s - band.turn_s, now_s - band.read_s, max(band.rest_s - now_s, 0.0))
+            for key, band in self._bands.items()
+            if band.met and max(band.turn_s, band.read_s) >= since_s
+        }
 
     def forget(self, key: str) -> None:
         """The bond with this band is gone: it will not be heard by this name any more."""

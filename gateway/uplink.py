@@ -22,7 +22,7 @@ from contracts.reading import RETENTION_DAYS, Reading, SelfReport
 from gateway.consent_gate import admit
 from gateway.outbox import BYTES_MAX, ROWS_MAX, Drained, Outbox
 from gateway.publisher import Publisher
-from gateway.rotation import Counts, Ended
+from gateway.rotation import Counts, Ended, Past
 from gateway.stops import Stops
 
 #: How a reading can leave the outbox other than to the broker. It was counted as made before.
@@ -123,9 +123,12 @@ class Uplink:
         """Make what was stored safe from a power cut."""
         self._outbox.sync()
 
-    def waits_since(self, band: str) -> int:
-        """Since when a band waits for its turn, unix seconds; 0 when that is not known."""
-        return self._outbox.waits_since(band)
+    def past(self, band: str) -> Past | None:
+        """What was known of a band before a restart, by its identity or address."""
+        try:
+            return self._outbox.past(band, self._clock.now())
+        except sqlite3.Error:  # the next write tells of it
+            return None
 
     def _take(
         self, token: str, readings: Sequence[Reading], reports: Sequence[SelfReport], drained: Drained | None
@@ -246,11 +249,10 @@ class Uplink:
         with self._lock:
             self._turns[how.name.lower().replace("_", "-")] += 1
 
-    def note_unread(self, unread_s: Mapping[str, float]) -> None:
-        """For how long each band waits for its turn: remembered over a restart."""
-        now = self._clock.now()
+    def note_past(self, past: Mapping[str, Past]) -> None:
+        """What a restart should know of these bands."""
         try:
-            self._outbox.note_waiting({band: now - seconds for band, seconds in unread_s.items()}, now)
+            self._outbox.note_past(past, self._clock.now())
         except sqlite3.Error as fault:
             _log.warning("the bands' turns could not be noted (%s): is the disk full?", fault)
 

@@ -14,6 +14,7 @@ FLEET: Final = (
     "another_address_same_band",
     "services_told_in_part",
     "link_loss",
+    "nobody_scans_while_a_connection_is_made",
     "the_end_of_a_link_is_no_advertisement",
     "an_adapter_unplugged",
     "twelve_bands_at_once",

@@ -11,7 +11,7 @@ from firmware_central import until
 from house import BANDS, House
 
 from gateway import profile
-from gateway.link import LinkLost, Peripheral, RadioLost, Refused
+from gateway.link import LinkLost, Peripheral, RadioLost, Refused, Sighting
 
 
 async def discovery(house: House) -> None:
@@ -113,6 +113,22 @@ async def link_loss(house: House) -> None:
         house.band(2).peripheral._device.once("connection", lambda _connection: house.band(2).peripheral.drop_link())
         async with house.connected(link, house.identity(2)) as band:
             assert len(await band.read(profile.LOG)) >= 20
+
+
+async def nobody_scans_while_a_connection_is_made(house: House) -> None:
+    """A scan is told of an advertisement once: one that has taken it leaves a connection waiting for the next scan."""
+    scans = (await get_global_bluez_manager())._advertisement_callbacks["/org/bluez/hci0"]
+    heard: dict[str, Sighting] = {}
+    meanwhile: list[int] = []
+    async with house.link() as link:
+        scan = asyncio.create_task(link.scan(lambda sighting: heard.update({sighting.address: sighting})))
+        await until(lambda: house.address(4) in heard)
+        assert len(scans) == 1
+        async with link.connected(heard[house.address(4)], lambda: meanwhile.append(len(scans))):
+            await until(lambda: len(scans) == 1)  # it goes on
+        scan.cancel()
+        await asyncio.gather(scan, return_exceptions=True)
+    assert meanwhile == [0]
 
 
 async def the_end_of_a_link_is_no_advertisement(house: House) -> None:

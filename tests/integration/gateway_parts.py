@@ -196,9 +196,11 @@ class Gateway:
         slots: int = 2,
         pairing: Pairing = Pairing.ENROLLED,
         key: bytes = KEY,
+        revisit_s: float = 0.1,
     ) -> None:
         self.folder = folder
         self._key = key
+        self._revisit_s = revisit_s
         self._broker, self._town, self._pairing, self._slots = broker, town, pairing, slots
         self.clock = SetClock(at)
         self.uplink: Uplink
@@ -229,6 +231,7 @@ class Gateway:
             clock=self.clock,
             book=self.book,
             pairing=self._pairing,
+            revisit_s=self._revisit_s,
         )
         with self.uplink:
             assert await asyncio.to_thread(self.uplink.wait_for_consents, 0, 30)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from bumble import att
-from firmware_central import START, Link, Slice, connected, linked, until, wearing, within
+from bumble.device import Connection
+from firmware_central import START, Link, Slice, central_on, connected, let_in, linked, until, wearing, within
 
 from firmware_sim import profile, record
 from firmware_sim.app import IN_MEMORY, Bands, Worn
@@ -88,6 +90,31 @@ def test_every_record_arrives_in_order_and_the_band_leaves_when_all_are_deleted(
             await link.lost.wait()
 
     within(run())
+
+
+def test_a_band_keeps_nothing_of_who_took_its_answer_and_left():
+    async def run() -> None:
+        async with Bands([Worn("WP-000001", wearing(minutes=1))], speed=None, store=IN_MEMORY) as bands:
+            known = connections_known()
+            let_in(bands)
+            central = await central_on(bands.link)
+            for _ in range(3):
+                link = await central.connect_any()
+                await link.discover()
+                await ready(link)
+                await ask(link, REPORT_ALL)
+                await link.connection.disconnect()
+                await until(lambda: not bands.wristbands[0].peripheral.connected)
+            del link
+            assert connections_known() <= known + 1  # the last one's end may still be under way
+
+    within(run())
+
+
+def connections_known() -> int:
+    """How many connections, open or not, somebody still knows."""
+    gc.collect()
+    return sum(isinstance(one, Connection) for one in gc.get_objects())
 
 
 @pytest.mark.parametrize(

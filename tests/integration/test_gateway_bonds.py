@@ -23,6 +23,7 @@ from firmware_sim.profile import Kind
 from firmware_sim.security import Security
 from firmware_sim.wristband import Wristband
 from gateway.bonds import ORDER_S, Bond, BondBook, Order, Pairing
+from gateway.rotation import REVISIT_S
 
 _numbers = itertools.count(1)
 MINUTES = 5
@@ -357,6 +358,41 @@ def test_a_band_is_taken_out_by_order(gateway, town):
     within(run(), 30)
 
 
+@pytest.mark.parametrize("what", list(Order))
+def test_an_order_that_the_disk_does_not_take_is_told_and_does_not_end_the_gateway(gateway, town, caplog, what):
+    other = 41 if what is Order.PAIR else 42  # who did not consent before
+
+    async def run() -> None:
+        town.give(*wearer(1))
+        async with bands_of(1, other) as bands, gateway.on(f"bumble:{bands.radio}"):
+            await until(lambda: bands.wristbands[0].records_held == 0)
+            (gateway.folder / "bonds.new").mkdir()  # no file of this name can be written
+            await order(gateway, what)
+            await until(lambda: all(bond.keys is None for bond in gateway.book))
+            assert len(gateway.book) == (what is Order.PAIR)
+            (gateway.folder / "bonds.new").rmdir()
+            town.give(*wearer(other))
+            await bands.done()
+            assert gateway.book.of_token(token_of(other)) is not None
+
+    within(run(), 30)
+    assert "bonds.json cannot be written" in caplog.text
+
+
+def test_a_bond_that_the_disk_does_not_take_is_told_and_holds_as_long_as_the_gateway(gateway, town, caplog):
+    async def run() -> None:
+        async with bands_of(43) as bands, gateway.on(f"bumble:{bands.radio}"):
+            await until((gateway.folder / "bonds.json").exists)
+            (gateway.folder / "bonds.new").mkdir()
+            town.give(*wearer(43))
+            await bands.done()
+            assert gateway.uplink.status().turns["failed"] == 1
+            assert token_of(43) not in (gateway.folder / "bonds.json").read_text()
+
+    within(run(), 30)
+    assert "bonds.json cannot be written (Is a directory): is the disk full?" in caplog.text
+
+
 def test_an_order_ends_by_itself(tmp_path):
     book = BondBook(tmp_path)
     book.leave(Order.PAIR, "a")
@@ -367,9 +403,49 @@ def test_an_order_ends_by_itself(tmp_path):
     assert not book.may_renew("b", 100.0)
 
 
+def test_the_folder_of_orders_is_the_gateways_own_from_its_start_and_one_that_is_not_is_one_clear_line(tmp_path):
+    BondBook(tmp_path)
+    orders = tmp_path / "orders"
+    assert orders.stat().st_mode & 0o777 == 0o700  # so root, who orders, does not make it
+    orders.rmdir()
+    orders.touch()
+    with pytest.raises(Fault, match="order as the gateway's own user"):
+        BondBook(tmp_path)
+
+
 def test_a_broken_book_is_one_clear_line(tmp_path):
     BondBook(tmp_path).add(Bond(identity="F0:00:00:00:00:01", token="a", paired_at=0.0))
     assert [bond.token for bond in BondBook(tmp_path)] == ["a"]
     (tmp_path / "bonds.json").write_text("{")
     with pytest.raises(Fault, match="pair the bands anew"):
         BondBook(tmp_path)
+
+
+def test_after_a_restart_a_band_that_was_read_is_left_alone_and_one_that_was_not_is_read(broker, town, tmp_path):
+    gateway = Gateway(BrokerAddress(broker.host, broker.port), town, tmp_path, at=NOW, revisit_s=REVISIT_S)
+
+    async def run() -> None:
+        town.give(*wearer(51))
+        async with bands_of(51, 52, store=tmp_path / "bands") as bands, gateway.on(f"bumble:{bands.radio}"):
+            await until(lambda: gateway.uplink.status().turns == {"drained": 1, "no-consent": 1})
+        (tmp_path / "bands" / "WP-000051.log").unlink()  # a new memory has records again
+        town.give(*wearer(52))
+        async with bands_of(51, 52, store=tmp_path / "bands") as bands:
+            connected: list[int] = []
+            for number, band in enumerate(bands.wristbands, 51):
+                band.peripheral._device.on("connection", lambda _connection, number=number: connected.append(number))
+            async with gateway.on(f"bumble:{bands.radio}"):
+                await until(lambda: gateway.uplink.status().turns == {"drained": 1} and all_are_read(gateway))
+            assert connected == [52]
+            gateway.clock.at += REVISIT_S
+            async with gateway.on(f"bumble:{bands.radio}"):
+                await bands.done()
+            assert connected == [52, 51]
+
+    within(run(), 40)
+
+
+def all_are_read(gateway: Gateway) -> bool:
+    """Whether all bands that are heard were read in the last two hours, and none of them is being read or waits."""
+    now = gateway.uplink.status()
+    return now.bands_read == now.bands_heard > 0 == now.bands_waiting == now.bands_connected

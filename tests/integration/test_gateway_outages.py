@@ -21,6 +21,7 @@ from contracts.broker_url import BrokerAddress
 from contracts.consent import ConsentState
 from contracts.reading import RETENTION_DAYS, Reading
 from gateway.outbox import Drained
+from gateway.rotation import Past
 from gateway.uplink import Uplink
 from tests.ingestkit.small_disk import SmallDisk
 
@@ -134,6 +135,15 @@ def test_messages_expire_at_the_broker_when_no_store_would_take_them(own_broker,
     assert RETENTION_DAYS * 86_400 - 5 <= left_s <= RETENTION_DAYS * 86_400
 
 
+def damage(up: Uplink, folder: Path) -> None:
+    """Overwrite the outbox's file while it is open, with nothing of it in memory."""
+    up._outbox._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    up._outbox._db.execute("PRAGMA cache_size = 0")
+    file = folder / "outbox" / "outbox.sqlite"
+    with file.open("r+b") as damaged:
+        damaged.write(b"\xff" * file.stat().st_size)
+
+
 def test_an_outbox_that_is_damaged_while_it_is_used_is_put_aside_and_the_gateway_goes_on(
     own_broker, name, tmp_path, caplog
 ):
@@ -141,11 +151,7 @@ def test_an_outbox_that_is_damaged_while_it_is_used_is_put_aside_and_the_gateway
     with town_of(own_broker.address, name) as town, uplink(own_broker.address, name, tmp_path) as up:
         town.give(token, pseudonym)
         assert up.wait_for_consents([token], 10)
-        up._outbox._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        up._outbox._db.execute("PRAGMA cache_size = 0")
-        file = tmp_path / "outbox" / "outbox.sqlite"
-        with file.open("r+b") as damaged:
-            damaged.write(b"\xff" * file.stat().st_size)
+        damage(up, tmp_path)
         with caplog.at_level(logging.ERROR):
             for hour in range(100):
                 if not up.store(Drained(token, 1, hour + 1), minutes(pseudonym, 60, START + 3600 * hour)):
@@ -155,6 +161,15 @@ def test_an_outbox_that_is_damaged_while_it_is_used_is_put_aside_and_the_gateway
         eventually(lambda: any(one.minute == START + 3600 * 200 for one in town.readings))
     assert "it is kept as outbox.damaged-1 and a new one begun" in caplog.text
     assert (tmp_path / "outbox" / "outbox.damaged-1").exists()
+
+
+def test_a_damaged_outbox_knows_nothing_of_a_band_and_the_next_one_takes_it_in(name, tmp_path):
+    up = uplink(BrokerAddress("127.0.0.1", 1), name, tmp_path)  # it is not connected
+    up.note_past({"a band": Past(5)})
+    damage(up, tmp_path)
+    assert up.past("a band") is None
+    up.note_past({"a band": Past(5)})
+    assert up.past("a band") is not None
 
 
 FULL_DISK = """

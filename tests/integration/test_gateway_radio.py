@@ -130,7 +130,7 @@ def gateway(broker, name: str, port: int, folder: Path, slots: int = 5) -> Itera
 
 def end(process: subprocess.Popen[str]) -> None:
     process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
 
 
 def worn(town: Town, number: int, categories=tuple(Category), *, maker: str = "WP") -> tuple[str, str]:
@@ -304,15 +304,24 @@ def test_a_radio_that_dies_is_told_and_opened_again(town, broker, name, port, tm
             second.kill()
     eventually(lambda: not town.statuses[-1].online)
     assert town.statuses[-1].minutes_dropped["not-heard"] > 10
+    assert town.statuses[-1].turns == {"radio-lost": 2}  # neither end was a failure of the band
     assert "Traceback" not in (tmp_path / "log").read_text()
 
 
 def test_a_radio_that_was_never_there_is_one_clear_line(broker, name, port, tmp_path):
     with gateway(broker, name, port, tmp_path) as process:
-        assert process.wait(20) == 1
+        assert process.wait(60) == 1
     last = (tmp_path / "log").read_text().splitlines()[-1]
     assert "cannot be opened" in last
     assert "--radio" in last
+
+
+def test_a_book_of_bonds_that_cannot_be_begun_is_one_clear_line(broker, name, air, tmp_path):
+    (tmp_path / "outbox" / "bonds.new").mkdir(parents=True)  # no file of this name can be written
+    with gateway(broker, name, air.port, tmp_path) as process:
+        assert process.wait(60) == 1
+    last = (tmp_path / "log").read_text().splitlines()[-1]
+    assert "bonds.json cannot be written (Is a directory): is the disk full?" in last
 
 
 def test_the_status_is_told_in_words(town, broker, name, tmp_path, air, capsys):

@@ -17,6 +17,6 @@ def test_every_record_of_two_hundred_bands_arrives_exactly_once_whatever_goes_wr
     assert outcome.expected > 23_000
     assert outcome.compared > 500
     assert outcome.fair, outcome
-    assert outcome.grown_bytes < 40 << 20
+    assert outcome.grown_bytes < 16 << 20
     assert all(outcome.faults.get(name, 0) > 0 for name in ("link", "address", "reboot", "radio", "gateway")), outcome
     assert outcome.turns["faulty"] > 0

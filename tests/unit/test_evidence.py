@@ -17,6 +17,12 @@ def test_each_bench_and_test_file_that_the_docs_name_is_there():
     assert {name for name in named if not (ROOT / name).exists()} == set()
 
 
+def test_each_make_target_that_the_docs_name_is_there():
+    named = set(re.findall(r"`make ([\w-]+)", TOLD))
+    assert len(named) > 8
+    assert named <= set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
 def test_the_pages_evidence_names_commands_of_the_docs():
     for commands in COMMANDS.values():
         for command in commands:

@@ -13,10 +13,12 @@ import pytest
 
 from contracts import wire
 from contracts.ports import Fault
-from contracts.reading import Reading, SelfReport
+from contracts.reading import RETENTION_DAYS, Reading, SelfReport
 from gateway.outbox import Drained, Outbox
+from gateway.rotation import Past
 
 ANNA, BRAM = "a" * 26, "b" * 26
+BAND = "AA:BB:CC:DD:EE:FF"
 START = 1_762_502_940
 
 
@@ -56,25 +58,54 @@ def test_a_message_that_was_thrown_away_while_it_was_sent_stays_told(tmp_path: P
 def test_an_outbox_of_an_earlier_version_is_taken_over(tmp_path: Path):
     with Outbox(folder=tmp_path) as outbox:
         outbox.add(ANNA, minutes(ANNA, 1), [], now=START, drained=Drained("token", 7, 3, START))
-        for table, column in (("outbox", "void_from"), ("drained", "overwritten")):
+        outbox.note_past({BAND: Past(60, 60, 540)}, START)
+        for table, column in (
+            ("outbox", "void_from"), ("drained", "overwritten"), ("turns", "read_at"), ("turns", "rest_until"),
+        ):  # fmt: skip
             outbox._db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
-        for table in ("made", "turns"):
-            outbox._db.execute(f"DROP TABLE {table}")
     with Outbox(folder=tmp_path) as outbox:
         assert outbox.id > 0
         assert [row.seq for row in outbox.after(0, 10)] == [1]
         assert outbox.drained("token", 7).overwritten == 0
+        past = outbox.past(BAND, START)  # when it was read, and so for how long it rests, was not noted
+        assert past is not None
+        assert (past.turn_s, past.rest_s) == (60, 0)
+        assert past.read_s > RETENTION_DAYS * 86_400
 
 
-def test_since_when_a_band_waits_outlasts_a_restart_and_names_nobody(tmp_path: Path):
+def test_an_outbox_of_the_first_version_is_taken_over(tmp_path: Path):
     with Outbox(folder=tmp_path) as outbox:
-        outbox.note_waiting({"AA:BB:CC:DD:EE:FF": START}, START + 60)
+        for table in ("made", "turns", "stops"):
+            outbox._db.execute(f"DROP TABLE {table}")
     with Outbox(folder=tmp_path) as outbox:
-        assert outbox.waits_since("AA:BB:CC:DD:EE:FF") == START
-        assert outbox.waits_since("AA:BB:CC:DD:EE:00") == 0
-        outbox.note_waiting({}, START + 86_401)
-        assert outbox.waits_since("AA:BB:CC:DD:EE:FF") == 0
+        assert outbox.id > 0
+        assert outbox.past(BAND, START) is None
+
+
+def test_what_is_known_of_a_bands_turns_outlasts_a_restart_and_names_nobody(tmp_path: Path):
+    with Outbox(folder=tmp_path) as outbox:
+        outbox.note_past({BAND: Past(60, 100, 500), "AA:BB:CC:DD:EE:01": Past(5)}, START)
+    with Outbox(folder=tmp_path) as outbox:
+        assert outbox.past(BAND, START + 40) == (100, 140, 460)
+        assert outbox.past(BAND, START + 600) == (660, 700, 0)
+        never = outbox.past("AA:BB:CC:DD:EE:01", START)
+        assert never is not None
+        assert never.read_s > RETENTION_DAYS * 86_400
+        assert outbox.past("AA:BB:CC:DD:EE:00", START) is None
     assert all(b"AA:BB" not in file.read_bytes() for file in tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("later_s", "known", "kept"), [
+    (-86_401, False, False), (-86_400, False, True), (-1, False, True), (86_400, True, True), (86_401, False, False),
+])  # fmt: skip
+def test_a_turn_of_a_day_ago_or_of_a_clock_that_was_wrong_is_not_known(
+    tmp_path: Path, later_s: int, known: bool, kept: bool
+):
+    with Outbox(folder=tmp_path) as outbox:
+        outbox.note_past({BAND: Past(0)}, START)
+        assert (outbox.past(BAND, START + later_s) is not None) is known
+        outbox.note_past({}, START + later_s)  # a clock that is behind for a moment, after a power cut, loses nothing
+        assert (outbox.past(BAND, START) is not None) is kept
 
 
 def test_a_file_that_is_damaged_while_it_is_used_is_put_aside_and_a_new_one_takes_what_comes(tmp_path: Path):
@@ -200,6 +231,18 @@ def test_a_damaged_file_is_put_aside(tmp_path: Path):
         assert len(outbox) == 0
         outbox.add(ANNA, minutes(ANNA, 1), [], now=START)
     assert (tmp_path / "outbox.damaged-1").read_bytes() == whole
+
+
+def test_a_damaged_file_is_kept_no_longer_than_readings_are(tmp_path: Path):
+    (tmp_path / "outbox.sqlite").write_bytes(b"this is no database" * 100)
+    with Outbox(folder=tmp_path) as outbox:
+        aside = tmp_path / "outbox.damaged-1"
+        os.utime(aside, (START, START))
+        outbox.expire(START)
+        assert aside.exists()
+        outbox.expire(START + 1)
+        assert [file.name for file in tmp_path.iterdir() if "damaged" in file.name] == []
+        assert len(outbox.after(0, 10)) == 0  # the one in use stays
 
 
 def test_a_full_disk_is_told_and_leaves_the_outbox_as_it_was(tmp_path: Path):

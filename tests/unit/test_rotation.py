@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
-from gateway.rotation import BANDS_MAX, NEARLY, REVISIT_S, Ended, Rotation
+from gateway.rotation import BANDS_MAX, NEARLY, REVISIT_S, Ended, Past, Rotation
 
 A, B = "hci0", "hci1"
 
@@ -201,7 +201,7 @@ def test_a_band_that_bonded_in_its_turn_is_left_alone_under_its_identity_too():
     rotation.ended("A", Ended.DRAINED, 5)
     hear(rotation, ["identity"], 20)
     assert rotation.next(A, 20) is None
-    assert rotation.unread_s(20) == {"identity": 15}
+    assert rotation.past(20) == {"identity": (15, 15, REVISIT_S - 15)}
     hear(rotation, ["identity"], 5 + REVISIT_S)
     assert rotation.next(A, 5 + REVISIT_S) == "identity"
 
@@ -229,17 +229,75 @@ def test_a_radio_that_is_lost_costs_no_band_its_place():
 
 
 def test_after_a_restart_who_waited_longest_is_first():
-    before, after = rotation_of(), rotation_of()
+    before = rotation_of()
     hear(before, "AB", 0)
     for at, name in ((3, "A"), (5, "B"), (6, "A")):
         assert before.next(A, at) == name
         end(before, name, Ended.MORE, at if name == "B" else at + 2)
     hear(before, "C", 9)
-    waited = before.unread_s(10)
-    assert waited == {"A": 2, "B": 5}  # C was never met: there is nothing to know
-    for name in "AB":
-        after.heard(name, A, 100, unread_s=waited.__getitem__)
+    past = before.past(10)
+    assert past == {"A": (2, 2, 0), "B": (5, 5, 0)}  # C was never met: there is nothing to know
+    after = restarted(past, 100)
     assert after.next(A, 100) == "B"
+
+
+def restarted(past: Mapping[str, Past], now_s: float, revisit_s: float = REVISIT_S) -> Rotation:
+    """Another gateway's life, and these bands heard in it."""
+    rotation = Rotation(slots={A: 1}, revisit_s=revisit_s)
+    for name in past:
+        rotation.heard(name, A, now_s, past=past.get)
+    return rotation
+
+
+def test_after_a_restart_what_was_read_counts_as_read_and_is_left_alone_until_its_time():
+    before = rotation_of()
+    for at, name, how in ((0, "A", Ended.DRAINED), (50, "B", Ended.MORE)):
+        hear(before, "AB", at)
+        assert before.next(A, at) == name
+        end(before, name, how, at)
+    after = restarted(before.past(100), 1_000)
+    assert after.counts(1_000)._asdict() == {
+        "heard": 2, "connected": 0, "waiting": 1, "read": 2, "without_consent": 0,
+    }  # fmt: skip
+    assert after.next(A, 1_000) == "B"  # its memory holds more
+    end(after, "B", Ended.DRAINED, 1_001)
+    rests_until = 1_000 + REVISIT_S - 100
+    hear(after, "A", rests_until)
+    assert after.next(A, rests_until - 1) is None
+    assert after.next(A, rests_until) == "A"
+
+
+@pytest.mark.parametrize("how", [Ended.FAULTY, Ended.FAILED, Ended.NO_CONSENT, Ended.NOT_PAIRED, Ended.BOND_LOST])
+def test_after_a_restart_nobody_waits_for_a_failure_or_a_refusal(how: Ended):
+    before = rotation_of()
+    hear(before, "A", 0)
+    for at, ended in ((0, Ended.DRAINED), (REVISIT_S, how)):
+        hear(before, "A", at)
+        assert before.next(A, at) == "A"
+        end(before, "A", ended, at)
+    assert before.next(A, REVISIT_S + 1) is None
+    after = restarted(before.past(REVISIT_S + 1), 0)
+    assert after.counts(0).without_consent == 0
+    assert after.next(A, 0) == "A"
+
+
+def test_no_clock_that_was_put_back_lets_a_band_rest_for_longer_than_it_may():
+    past = {"A": Past(turn_s=0, read_s=0, rest_s=86_400)}
+    after = restarted(past, 0, revisit_s=60)
+    hear(after, "A", 60)
+    assert after.next(A, 59) is None
+    assert after.next(A, 60) == "A"
+
+
+def test_only_what_changed_since_the_last_time_is_noted_and_also_of_a_band_that_is_gone():
+    rotation = rotation_of()
+    hear(rotation, "AB", 0)
+    for at, name in ((0, "A"), (10, "B")):
+        assert rotation.next(A, at) == name
+        rotation.ended(name, Ended.DRAINED, at)
+    assert set(rotation.past(100)) == {"A", "B"}
+    assert set(rotation.past(100, since_s=10)) == {"B"}
+    assert not rotation.past(100, since_s=11)
 
 
 def test_a_band_that_was_never_met_is_not_behind_all_that_are_known():
