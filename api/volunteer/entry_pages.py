@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter
@@ -152,7 +153,7 @@ def _to_write_down(visit: Visit, pseudonym: str, prepared: Prepared, *, code: st
     return visit.with_cookie(visit.go("/mijn/herstelcode"), token)
 
 
-def _take_part(visit: Visit, code: str, faults: Any, *, wait: int = 0) -> Response:
+def _take_part(visit: Visit, code: str, faults: Sequence[str], *, wait: int = 0) -> Response:
     notice = visit.parts.notices.of(visit.language)
     return _form(
         visit,
@@ -166,7 +167,7 @@ def _take_part(visit: Visit, code: str, faults: Any, *, wait: int = 0) -> Respon
     )
 
 
-def _choose(visit: Visit, code: str, faults: Any) -> Response:
+def _choose(visit: Visit, code: str, faults: Sequence[str]) -> Response:
     return _form(
         visit,
         "mijn_kiezen.html",
@@ -184,21 +185,19 @@ def _choose(visit: Visit, code: str, faults: Any) -> Response:
     )
 
 
-def _log_in(visit: Visit, faults: Any, *, wait: int = 0) -> Response:
+def _log_in(visit: Visit, faults: Sequence[str], *, wait: int = 0) -> Response:
     return _form(visit, "mijn_inloggen.html", "/mijn/inloggen", faults, wait)
 
 
-def _recover(visit: Visit, faults: Any, *, wait: int = 0) -> Response:
+def _recover(visit: Visit, faults: Sequence[str], *, wait: int = 0) -> Response:
     return _form(visit, "mijn_herstel.html", "/mijn/herstel", faults, wait, letters=SECRET_LETTERS_MIN)
 
 
-def _form(visit: Visit, template: str, path: str, faults: Any, wait: int, **context: Any) -> Response:
+def _form(visit: Visit, template: str, path: str, faults: Sequence[str], wait: int, **context: Any) -> Response:
     """A form with what was wrong in it: 429 while a code or a client must wait, 403 for a refusal, else 400."""
     refused = {"code", "login", "recovery"} & set(faults)
     status = 403 if refused else 400 if faults else 200
-    return visit.page(
-        template, path, status=status, wait=wait, faults=["wait-code"] if wait else list(faults), **context
-    )
+    return visit.page(template, path, status=status, wait=wait, faults=["wait-code"] if wait else faults, **context)
 
 
 def _secret_faults(fields: dict[str, str]) -> list[str]:
