@@ -71,7 +71,7 @@ class Throttle:
             if count is None or now >= max(count.since + self._span_s, count.until):
                 count = _Count(0, now, 0.0)
             failures = count.failures + 1
-            pauses = failures - self._failures_max
+            pauses = min(failures - self._failures_max, 64)  # many may have failed at once
             until = now + min(self._pause_s * 2.0**pauses, self._span_s) if pauses >= 0 else 0.0
             self._counts[key] = _Count(failures, count.since, until)
             while len(self._counts) > self._keys_max:
