@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from api.accounts import SECRET_LETTERS_MIN, Prepared, fit_secret
 from api.ledger import LedgerRefusal, Refusal
-from api.volunteer.guarding import failed, succeeded, wait
+from api.volunteer.guarding import begin, failed, succeeded, wait
 from api.volunteer.own_pages import overview
 from api.volunteer.web import CODE_LETTERS_MAX, Visit, add, choices_in
 from contracts.consent import Purpose
@@ -87,11 +87,10 @@ def log_in_form(visit: Visit) -> Response:
 def log_in(visit: Visit) -> Response:
     """By claim code and secret. An unknown code, a code without a secret and a wrong secret look and last the same."""
     code = visit.fields.get("code", "")[:CODE_LETTERS_MAX]
-    if waiting := wait(visit, code, "log-in"):
+    if waiting := begin(visit, code, "log-in"):
         return _log_in(visit, (), wait=waiting)
     token = visit.parts.accounts.log_in(visit.parts.ledger.wearer_of(code), visit.fields.get("secret", ""))
     if token is None:
-        failed(visit, code, "log-in")
         return _log_in(visit, ["login"])
     succeeded(visit, code, "log-in")
     return visit.with_cookie(visit.go("/mijn"), token)
@@ -105,10 +104,10 @@ def recover_form(visit: Visit) -> Response:
 def recover(visit: Visit) -> Response:
     """A new secret, for the claim code and the recovery words."""
     code = visit.fields.get("code", "")[:CODE_LETTERS_MAX]
-    if waiting := wait(visit, code, "recover"):
-        return _recover(visit, (), wait=waiting)
     if faults := _secret_faults(visit.fields):
         return _recover(visit, faults)
+    if waiting := begin(visit, code, "recover"):
+        return _recover(visit, (), wait=waiting)
     words, secret = visit.fields.get("words", ""), visit.fields["secret"]
     pseudonym = visit.parts.ledger.wearer_of(code)
     if pseudonym is None:  # a sheet that staff printed has a code of its own
@@ -117,7 +116,6 @@ def recover(visit: Visit) -> Response:
     else:
         prepared = visit.parts.accounts.recover(pseudonym, words, secret)
     if prepared is None or pseudonym is None:
-        failed(visit, code, "recover")
         return _recover(visit, ["recovery"])
     succeeded(visit, code, "recover", "log-in")
     return _to_write_down(visit, pseudonym, prepared)
