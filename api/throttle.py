@@ -61,26 +61,43 @@ class Throttle:
     def pause(self, key: str, now: float) -> int:
         """Whole seconds that this key must still wait at `now` (unix seconds); 0 when it may try."""
         with self._lock:
-            count = self._counts.get(key)
-        return 0 if count is None else max(0, math.ceil(count.until - now))
+            return self._pause(key, now)
+
+    def begin(self, key: str, now: float) -> int:
+        """Count a try as failed until it succeeds; or, when this key must wait, the whole seconds, and count nothing.
+
+        In one step, so that tries that are made at one time are no more than those made one after the other.
+        """
+        with self._lock:
+            wait = self._pause(key, now)
+            if wait == 0:
+                self._fail(key, now)
+        return wait
 
     def failed(self, key: str, now: float) -> None:
         """Count a failure. The key of the oldest failure is forgotten when there are too many."""
         with self._lock:
-            count = self._counts.pop(key, None)
-            if count is None or now >= max(count.since + self._span_s, count.until):
-                count = _Count(0, now, 0.0)
-            failures = count.failures + 1
-            pauses = min(failures - self._failures_max, 64)  # many may have failed at once
-            until = now + min(self._pause_s * 2.0**pauses, self._span_s) if pauses >= 0 else 0.0
-            self._counts[key] = _Count(failures, count.since, until)
-            while len(self._counts) > self._keys_max:
-                self._counts.popitem(last=False)
+            self._fail(key, now)
 
     def succeeded(self, key: str) -> None:
         """Forget the failures of a key."""
         with self._lock:
             self._counts.pop(key, None)
+
+    def _pause(self, key: str, now: float) -> int:
+        count = self._counts.get(key)
+        return 0 if count is None else max(0, math.ceil(count.until - now))
+
+    def _fail(self, key: str, now: float) -> None:
+        count = self._counts.pop(key, None)
+        if count is None or now >= max(count.since + self._span_s, count.until):
+            count = _Count(0, now, 0.0)
+        failures = count.failures + 1
+        pauses = min(failures - self._failures_max, 64)  # many may have failed at once
+        until = now + min(self._pause_s * 2.0**pauses, self._span_s) if pauses >= 0 else 0.0
+        self._counts[key] = _Count(failures, count.since, until)
+        while len(self._counts) > self._keys_max:
+            self._counts.popitem(last=False)
 
 
 class Guard:
@@ -94,6 +111,11 @@ class Guard:
         """Whole seconds to wait; 0 when the try may be made."""
         counts, key = self._of(tried)
         return counts.pause(key, now)
+
+    def begin(self, tried: Try, *, now: float) -> int:
+        """Count a try as failed until it succeeds; or whole seconds to wait."""
+        counts, key = self._of(tried)
+        return counts.begin(key, now)
 
     def failed(self, tried: Try, *, now: float) -> None:
         """Count a failed try."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter
@@ -9,7 +10,7 @@ from starlette.responses import Response
 
 from api.accounts import SECRET_LETTERS_MIN, Prepared, fit_secret
 from api.ledger import LedgerRefusal, Refusal
-from api.volunteer.guarding import failed, succeeded, wait
+from api.volunteer.guarding import begin, failed, succeeded, wait
 from api.volunteer.own_pages import overview
 from api.volunteer.web import CODE_LETTERS_MAX, Visit, add, choices_in
 from contracts.consent import Purpose
@@ -86,11 +87,10 @@ def log_in_form(visit: Visit) -> Response:
 def log_in(visit: Visit) -> Response:
     """By claim code and secret. An unknown code, a code without a secret and a wrong secret look and last the same."""
     code = visit.fields.get("code", "")[:CODE_LETTERS_MAX]
-    if waiting := wait(visit, code, "log-in"):
+    if waiting := begin(visit, code, "log-in"):
         return _log_in(visit, (), wait=waiting)
     token = visit.parts.accounts.log_in(visit.parts.ledger.wearer_of(code), visit.fields.get("secret", ""))
     if token is None:
-        failed(visit, code, "log-in")
         return _log_in(visit, ["login"])
     succeeded(visit, code, "log-in")
     return visit.with_cookie(visit.go("/mijn"), token)
@@ -104,10 +104,10 @@ def recover_form(visit: Visit) -> Response:
 def recover(visit: Visit) -> Response:
     """A new secret, for the claim code and the recovery words."""
     code = visit.fields.get("code", "")[:CODE_LETTERS_MAX]
-    if waiting := wait(visit, code, "recover"):
-        return _recover(visit, (), wait=waiting)
     if faults := _secret_faults(visit.fields):
         return _recover(visit, faults)
+    if waiting := begin(visit, code, "recover"):
+        return _recover(visit, (), wait=waiting)
     words, secret = visit.fields.get("words", ""), visit.fields["secret"]
     pseudonym = visit.parts.ledger.wearer_of(code)
     if pseudonym is None:  # a sheet that staff printed has a code of its own
@@ -116,7 +116,6 @@ def recover(visit: Visit) -> Response:
     else:
         prepared = visit.parts.accounts.recover(pseudonym, words, secret)
     if prepared is None or pseudonym is None:
-        failed(visit, code, "recover")
         return _recover(visit, ["recovery"])
     succeeded(visit, code, "recover", "log-in")
     return _to_write_down(visit, pseudonym, prepared)
@@ -152,7 +151,7 @@ def _to_write_down(visit: Visit, pseudonym: str, prepared: Prepared, *, code: st
     return visit.with_cookie(visit.go("/mijn/herstelcode"), token)
 
 
-def _take_part(visit: Visit, code: str, faults: Any, *, wait: int = 0) -> Response:
+def _take_part(visit: Visit, code: str, faults: Sequence[str], *, wait: int = 0) -> Response:
     notice = visit.parts.notices.of(visit.language)
     return _form(
         visit,
@@ -166,7 +165,7 @@ def _take_part(visit: Visit, code: str, faults: Any, *, wait: int = 0) -> Respon
     )
 
 
-def _choose(visit: Visit, code: str, faults: Any) -> Response:
+def _choose(visit: Visit, code: str, faults: Sequence[str]) -> Response:
     return _form(
         visit,
         "mijn_kiezen.html",
@@ -184,21 +183,19 @@ def _choose(visit: Visit, code: str, faults: Any) -> Response:
     )
 
 
-def _log_in(visit: Visit, faults: Any, *, wait: int = 0) -> Response:
+def _log_in(visit: Visit, faults: Sequence[str], *, wait: int = 0) -> Response:
     return _form(visit, "mijn_inloggen.html", "/mijn/inloggen", faults, wait)
 
 
-def _recover(visit: Visit, faults: Any, *, wait: int = 0) -> Response:
+def _recover(visit: Visit, faults: Sequence[str], *, wait: int = 0) -> Response:
     return _form(visit, "mijn_herstel.html", "/mijn/herstel", faults, wait, letters=SECRET_LETTERS_MIN)
 
 
-def _form(visit: Visit, template: str, path: str, faults: Any, wait: int, **context: Any) -> Response:
+def _form(visit: Visit, template: str, path: str, faults: Sequence[str], wait: int, **context: Any) -> Response:
     """A form with what was wrong in it: 429 while a code or a client must wait, 403 for a refusal, else 400."""
     refused = {"code", "login", "recovery"} & set(faults)
     status = 403 if refused else 400 if faults else 200
-    return visit.page(
-        template, path, status=status, wait=wait, faults=["wait-code"] if wait else list(faults), **context
-    )
+    return visit.page(template, path, status=status, wait=wait, faults=["wait-code"] if wait else faults, **context)
 
 
 def _secret_faults(fields: dict[str, str]) -> list[str]:

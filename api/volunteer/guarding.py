@@ -14,6 +14,11 @@ def wait(visit: Visit, code: str, door: Door) -> int:
     return visit.parts.guard.pause(_tried(visit, code, door), now=visit.parts.clock.now())
 
 
+def begin(visit: Visit, code: str, door: Door) -> int:
+    """Count a try as failed until it succeeds; or whole seconds until one may be made."""
+    return visit.parts.guard.begin(_tried(visit, code, door), now=visit.parts.clock.now())
+
+
 def failed(visit: Visit, code: str, door: Door) -> None:
     """Count a failed try."""
     visit.parts.guard.failed(_tried(visit, code, door), now=visit.parts.clock.now())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Final
 
 from fastapi import APIRouter
@@ -223,7 +224,7 @@ def _kinds_erased(visit: Visit, receipt: Receipt) -> tuple[Category, ...]:
     return next((state.kinds for state in asked if state.revision == place), ())
 
 
-def _choices(visit: Visit, faults: tuple[str, ...] | list[str], *, status: int = 200, wait: int = 0) -> Response:
+def _choices(visit: Visit, faults: Sequence[str], *, status: int = 200, wait: int = 0) -> Response:
     record = visit.parts.ledger.current(visit.pseudonym)
     notice = visit.parts.notices.of(visit.language)
     return visit.page(
@@ -231,7 +232,7 @@ def _choices(visit: Visit, faults: tuple[str, ...] | list[str], *, status: int =
         "/mijn/keuzes",
         status=status,
         wait=wait,
-        faults=list(faults),
+        faults=faults,
         chosen=record.purposes,
         answered={f"{p.value}.{c.value}": "yes" for p, chosen in record.purposes.items() for c in chosen},
         purposes=list(Purpose),
@@ -241,12 +242,12 @@ def _choices(visit: Visit, faults: tuple[str, ...] | list[str], *, status: int =
     )
 
 
-def _answer(visit: Visit, faults: tuple[str, ...] | list[str], *, status: int = 200) -> Response:
+def _answer(visit: Visit, faults: Sequence[str], *, status: int = 200) -> Response:
     return visit.page(
         "mijn_antwoord.html",
         "/mijn/antwoord",
         status=status,
-        faults=list(faults),
+        faults=faults,
         fields=visit.fields,
         reasons=[reason.value for reason in Reason],
         at=None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter
@@ -52,14 +53,14 @@ def remove(visit: Visit) -> Response:
     return visit.go("/mijn/passkeys")
 
 
-def _log_in(visit: Visit, faults: Any, *, status: int = 200) -> Response:
+def _log_in(visit: Visit, faults: Sequence[str], *, status: int = 200) -> Response:
     passkeys, options = visit.parts.passkeys, ""
     if passkeys.possible and not passkeys.pause(visit.client):
         options = passkeys.options_to_log_in(client=visit.client)
     return _page(visit, "mijn_passkey.html", "/mijn/passkey", faults, status, options=options)
 
 
-def _show(visit: Visit, faults: Any, *, status: int = 200) -> Response:
+def _show(visit: Visit, faults: Sequence[str], *, status: int = 200) -> Response:
     passkeys, options = visit.parts.passkeys, ""
     if passkeys.possible and not passkeys.pause(visit.client):
         options = passkeys.options_to_add(visit.pseudonym, client=visit.client)
@@ -67,9 +68,9 @@ def _show(visit: Visit, faults: Any, *, status: int = 200) -> Response:
     return _page(visit, "mijn_passkeys.html", "/mijn/passkeys", faults, status, options=options, held=held)
 
 
-def _page(visit: Visit, template: str, path: str, faults: Any, status: int, **context: Any) -> Response:
+def _page(visit: Visit, template: str, path: str, faults: Sequence[str], status: int, **context: Any) -> Response:
     wait = visit.parts.passkeys.pause(visit.client) if "wait" in faults else 0
-    response = visit.page(template, path, status=status, wait=wait, faults=list(faults), **context)
+    response = visit.page(template, path, status=status, wait=wait, faults=faults, **context)
     response.headers["Content-Security-Policy"] = SCRIPT_POLICY
     return response
 

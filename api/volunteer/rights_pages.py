@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 from fastapi import APIRouter
 from starlette.exceptions import HTTPException
@@ -106,21 +107,21 @@ _FAULTS: Final = {
 }
 
 
-def _corrections(visit: Visit, faults: Any, *, status: int = 200, wait: int = 0) -> Response:
+def _corrections(visit: Visit, faults: Sequence[str], *, status: int = 200, wait: int = 0) -> Response:
     rows = None if visit.parts.own_data is None else own_data.read(visit.parts, visit.pseudonym, purpose="correction")
     return visit.page(
         "mijn_verbeteren.html",
         "/mijn/verbeteren",
         status=status,
         wait=wait,
-        faults=list(faults),
+        faults=faults,
         record=visit.parts.ledger.current(visit.pseudonym),
         districts=visit.parts.districts.all(),
         reports=[] if rows is None else rows.reports[::-1],
     )
 
 
-def _answer(visit: Visit, stored: StoredReport, faults: Any, *, status: int = 200) -> Response:
+def _answer(visit: Visit, stored: StoredReport, faults: Sequence[str], *, status: int = 200) -> Response:
     report = stored.report
     given = {
         "safe": str(report.safe),
@@ -131,7 +132,7 @@ def _answer(visit: Visit, stored: StoredReport, faults: Any, *, status: int = 20
         "mijn_antwoord.html",
         "/mijn/verbeteren/antwoord",
         status=status,
-        faults=list(faults),
+        faults=faults,
         fields=visit.fields if faults else given,
         reasons=[reason.value for reason in Reason],
         at=report.at,
@@ -151,20 +152,20 @@ def _stored(visit: Visit, at: str) -> StoredReport:
     return found
 
 
-def _objections(visit: Visit, faults: Any, *, status: int = 200) -> Response:
+def _objections(visit: Visit, faults: Sequence[str], *, status: int = 200) -> Response:
     return visit.page(
         "mijn_bezwaar.html",
         "/mijn/bezwaar",
         status=status,
-        faults=list(faults),
+        faults=faults,
         subjects=list(Subject),
         objections=visit.parts.objections.of(visit.pseudonym)[::-1],
         days=ANSWER_DAYS,
     )
 
 
-def _band(visit: Visit, faults: Any, *, status: int = 200, wait: int = 0) -> Response:
-    return visit.page("mijn_band.html", "/mijn/band", status=status, wait=wait, faults=list(faults))
+def _band(visit: Visit, faults: Sequence[str], *, status: int = 200, wait: int = 0) -> Response:
+    return visit.page("mijn_band.html", "/mijn/band", status=status, wait=wait, faults=faults)
 
 
 add(router, "/mijn/verbeteren", show_corrections)

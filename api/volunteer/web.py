@@ -7,7 +7,7 @@ that no other site's request carries; a form of a session also carries a token o
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Final, NamedTuple
 from urllib.parse import parse_qs
 
@@ -67,7 +67,16 @@ class Visit(NamedTuple):
         """The address that asks."""
         return self.request.client.host if self.request.client else ""
 
-    def page(self, template: str, path: str, *, status: int = 200, wait: int = 0, **context: Any) -> Response:
+    def page(
+        self,
+        template: str,
+        path: str,
+        *,
+        status: int = 200,
+        wait: int = 0,
+        faults: Sequence[str] = (),
+        **context: Any,
+    ) -> Response:
         """A page that nobody keeps; 429 when something is to be tried again after `wait` seconds."""
         response = page(
             template,
@@ -76,6 +85,7 @@ class Visit(NamedTuple):
             settings=self.parts.settings,
             status=429 if wait else status,
             wait=wait,
+            faults=faults,
             visitor=self.visitor is not None,
             csrf="" if self.visitor is None else csrf_of(self.visitor.token),
             **context,

@@ -5,7 +5,7 @@ Also the tap that makes a printed recovery sheet worthless.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 from fastapi import APIRouter
 from starlette.exceptions import HTTPException
@@ -61,19 +61,19 @@ def refuse_recovery(visit: Visit) -> Response:
     return visit.go("/mijn")
 
 
-def _email(visit: Visit, faults: Any, *, status: int = 200) -> Response:
+def _email(visit: Visit, faults: Sequence[str], *, status: int = 200) -> Response:
     if not visit.parts.addresses.possible:
         raise HTTPException(404)
     address = own_data.email_of(visit.parts, visit.pseudonym)
-    return visit.page("mijn_email.html", "/mijn/email", status=status, faults=list(faults), address=address)
+    return visit.page("mijn_email.html", "/mijn/email", status=status, faults=faults, address=address)
 
 
-def _questions(visit: Visit, faults: Any, *, status: int = 200) -> Response:
+def _questions(visit: Visit, faults: Sequence[str], *, status: int = 200) -> Response:
     return visit.page(
         "mijn_vragen.html",
         "/mijn/vragen",
         status=status,
-        faults=list(faults),
+        faults=faults,
         schedule=visit.parts.prompts.of(visit.pseudonym),
         most=PER_DAY_MAX,
     )

@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, FloatRect, Page
 
 from tests.api_volunteers import Person
 
 _WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 #: The pictures of the docs go here when it is named (WIJKPOLS_SCREENSHOTS=docs/images); tests compare none.
 SHOTS = os.environ.get("WIJKPOLS_SCREENSHOTS", "")
+_MARGIN = 16
 _COLOURS = 64  # our pages have few; a third of the bytes
 
 
@@ -62,11 +63,17 @@ def type_into(page: Page, selector: str, text: str) -> None:
 
 
 def shot(page: Page, name: str, part: str = "") -> None:
-    """A picture of the whole page, or of the part that a selector names."""
+    """A picture of the whole page, or of the part that a selector names, with the page's margin around it."""
     if SHOTS:
-        taken = page.locator(part).screenshot() if part else page.screenshot(full_page=True)
+        taken = page.screenshot(full_page=True, clip=_around(page, part) if part else None)
         small = Image.open(io.BytesIO(taken)).convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE)
         small.save(Path(SHOTS) / f"{name}.png", optimize=True)
+
+
+def _around(page: Page, part: str) -> FloatRect:
+    box = page.locator(part).evaluate("e => e.getBoundingClientRect().toJSON()")
+    left, top = max(0, box["left"] - _MARGIN), max(0, box["top"] + page.evaluate("scrollY") - _MARGIN)
+    return {"x": left, "y": top, "width": box["right"] + _MARGIN - left, "height": box["height"] + 2 * _MARGIN}
 
 
 def violations(page: Page, axe: str, name: str) -> dict[str, list[str]]:

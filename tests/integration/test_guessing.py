@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -80,6 +81,17 @@ def test_a_stolen_code_gives_few_guesses_at_its_password_from_however_many_addre
     form = RIGHT | {"code": person.code, "words": person.words}
     assert http.post("/mijn/herstel", data=form).status_code == 303  # the way back stays open
     assert tried(SECRET, 1) == 303
+
+
+def test_guesses_at_one_time_are_no_more_than_those_one_after_the_other(town: Town, http: httpx.Client) -> None:
+    person = town.enrol(str(http.base_url))
+
+    def tried(number: int) -> int:
+        form = {"code": person.code, "secret": f"geraden {number}"}
+        return httpx.post(f"{http.base_url}/mijn/inloggen", data=form).status_code
+
+    with ThreadPoolExecutor(20) as pool:
+        assert sorted(pool.map(tried, range(40))) == [403] * 5 + [429] * 35
 
 
 def test_the_recovery_code_cannot_be_guessed_either(town: Town, http: httpx.Client) -> None:
