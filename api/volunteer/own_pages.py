@@ -80,7 +80,7 @@ def change(visit: Visit) -> Response:
         )
     except LedgerRefusal as refusal:
         visit.parts.consent_changed()  # the no in it was taken
-        return _choices(visit, [f"choices.{refusal.reason.value}"], status=409, wait=wait_of(visit, refusal))
+        return _choices(visit, [f"chosen-{refusal.reason.value}"], status=409, wait=wait_of(visit, refusal))
     visit.parts.consent_changed()
     return visit.go("/mijn/bewijs")
 
