@@ -51,7 +51,7 @@ STORE_EVERY: Final = 360
 ANSWERS_MAX: Final = 8
 
 #: Why a record is not used, besides the reasons of the codec and of `minutes`.
-ORDER, RANGE, COUNT, UNASKED = "order", "range", "count", "unasked"
+ORDER, RANGE, COUNT, UNASKED, KEPT = "order", "range", "count", "unasked", "kept"
 
 _CONTENTS: Final = {
     Category.HEART: record_codec.HEART,
@@ -147,7 +147,9 @@ class Drain:
             raise LinkLost("the outbox does not take the band's records")
         if memory.stored >= max(state.oldest, 1):
             self._uplink.sync()
-            await self._ask(record_codec.delete_up_to(memory.stored))
+            deleted = await self._ask(record_codec.delete_up_to(memory.stored))
+            if deleted != RacpResponse(record_codec.DELETE_RECORDS, record_codec.SUCCESS):
+                self._uplink.note_frames({f"racp:{KEPT}": 1})
         if not (complete or more):
             raise BandFaulty("the band could not report its records")
         return complete

@@ -18,7 +18,9 @@ from firmware_sim.record_log import MemoryMedium, RecordLog
 from firmware_sim.record_server import RecordServer
 from firmware_sim.recorder import Recorder
 
-LIES: Final = ("silent", "count", "flood", "answers", "noise", "half", "refuses", "random")
+LIES: Final = ("silent", "count", "flood", "answers", "noise", "half", "refuses", "random", "keeps")
+#: Instead of what was asked for.
+_SAID: Final = {("count", Op.COUNT): b"\x05\x00\xff\xff\xff\xff", ("keeps", Op.DELETE): b"\x06\x00\x02\x08"}
 
 
 class _RandomLog(RecordLog):
@@ -35,12 +37,13 @@ class Liar(RecordServer):
     lie = "silent"
 
     async def _answer(self, asked: Request | Refusal, peripheral: Peripheral) -> bytes | None:
-        reports = isinstance(asked, Request) and asked.op is Op.REPORT
+        op = asked.op if isinstance(asked, Request) else None
+        if (self.lie, op) in _SAID:
+            return _SAID[self.lie, op]
+        reports = op is Op.REPORT
         match self.lie:
             case "silent":
                 return None
-            case "count" if isinstance(asked, Request) and asked.op is Op.COUNT:
-                return b"\x05\x00\xff\xff\xff\xff"
             case "flood" if reports:
                 while peripheral.connected:
                     await peripheral.room()

@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from contracts.broker_url import BrokerAddress
 from tests.fieldkit.bands import START
 from tests.fieldkit.field import Field
+from tests.fieldkit.liars import LIES
 from tests.fieldkit.outcome import Outcome
 from tests.fieldkit.town import CountingTown
 from tests.fieldkit.virtual_time import run_virtually
@@ -49,7 +50,7 @@ def main() -> int:
     parser.add_argument("--bands", type=int, default=200)
     parser.add_argument("--slots", type=int, default=5)
     parser.add_argument("--hours", type=float, default=24.0, help="of the bands' clock")
-    parser.add_argument("--liars", type=int, default=8, help="bands that do not keep to the profile")
+    parser.add_argument("--liars", type=int, default=len(LIES), help="bands that do not keep to the profile")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10_000))
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
