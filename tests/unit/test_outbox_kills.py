@@ -42,6 +42,7 @@ def minutes(name, first, number):
 def done(step):
     os.write(1, f"{step}\\n".encode())
 
+sys._getframe().f_trace_opcodes = True  # Python 3.12 looks for it when the tracing begins
 sys.settrace(trace)
 outbox = Outbox(folder=Path(sys.argv[1]))
 outbox.add(ANNA, minutes(ANNA, 1, 3), [], now=1e9, drained=Drained("t", 7, 18, 240))
