@@ -95,6 +95,17 @@ class Accounts:
             self.end_log_ins(connection, pseudonym)  # who needs recovery words may have lost more than a password
         return prepared if changed.rowcount else None
 
+    def renew_words(self, pseudonym: str, secret: str) -> Prepared | None:
+        """Other recovery words for who knows the secret. None when it is not right."""
+        kept = self._kept(pseudonym)
+        if not self._right(kept[0], _plain(secret)):
+            return None
+        words, recovery = self.new_words()
+        with self._engine.begin() as connection:
+            mine = WEB_SECRETS.c.pseudonym == pseudonym
+            connection.execute(update(WEB_SECRETS).where(mine).values(recovery=recovery))
+        return Prepared(kept[0], recovery, words)
+
     def new_words(self) -> tuple[str, str]:
         """Recovery words, and what is kept of them."""
         words = recovery_words()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from fastapi import APIRouter
 from starlette.responses import Response
@@ -15,6 +15,9 @@ from api.volunteer.own_pages import overview
 from api.volunteer.web import CODE_LETTERS_MAX, Visit, add, choices_in
 from contracts.consent import Purpose
 from contracts.reading import Category
+
+#: An enrolment that comes a second time within so long was sent twice.
+TWICE_S: Final = 60
 
 router = APIRouter()
 
@@ -55,8 +58,7 @@ def enrol(visit: Visit) -> Response:
     if faults:
         return _choose(visit, code, faults)
     if not parts.ledger.claimable(code):  # before the slow hash
-        failed(visit, code, "enrol")
-        return _take_part(visit, code, ["code"])
+        return _claimed(visit, code, secret)
     prepared = parts.accounts.prepare(secret)
     try:
         enrolment = parts.ledger.enrol(
@@ -68,10 +70,34 @@ def enrol(visit: Visit) -> Response:
             also=lambda connection, pseudonym: parts.accounts.write(connection, pseudonym, prepared),
         )
     except LedgerRefusal as refusal:
+        if refusal.reason is Refusal.CLAIM:
+            return _claimed(visit, code, secret)
         failed(visit, code, "enrol")
-        return _take_part(visit, code, ["code" if refusal.reason is Refusal.CLAIM else "district"])
+        return _take_part(visit, code, ["district"])
     parts.consent_changed()
     return _to_write_down(visit, enrolment.record.principal_id, prepared, code=code)
+
+
+def _claimed(visit: Visit, code: str, secret: str) -> Response:
+    """Nobody's code, or somebody's: who pressed twice took part by the first press, and goes on where it led.
+
+    The browser threw that answer away, and the recovery code with it: it gets another one.
+    """
+    parts = visit.parts
+    pseudonym = parts.ledger.wearer_of(code)
+    if pseudonym is not None and _began_just_now(visit, pseudonym) and begin(visit, code, "log-in") == 0:
+        prepared = parts.accounts.renew_words(pseudonym, secret)
+        if prepared is not None:
+            succeeded(visit, code, "log-in")
+            return _to_write_down(visit, pseudonym, prepared, code=code)
+    failed(visit, code, "enrol")
+    return _take_part(visit, code, ["code"])
+
+
+def _began_just_now(visit: Visit, pseudonym: str) -> bool:
+    ledger = visit.parts.ledger
+    began = len(ledger.history(pseudonym)) == 1
+    return began and visit.parts.clock.now() < ledger.current(pseudonym).at + TWICE_S
 
 
 def decline(visit: Visit) -> Response:

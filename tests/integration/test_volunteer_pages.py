@@ -17,6 +17,7 @@ from pypdf import PdfReader
 from api.notices import Notices
 from api.records import Event
 from api.renewals import Renewals
+from api.volunteer.entry_pages import TWICE_S
 from contracts import wire
 from contracts.consent import Purpose
 from contracts.reading import Category
@@ -137,6 +138,27 @@ def test_who_begins_is_told_to_hold_the_button_until_there_are_minutes(town: Tow
         assert "vijf seconden" not in http.get("/mijn").text
         done = http.post("/mijn/band", data={"csrf": csrf_in(pages[1]), "code": town.code()})
         assert "vijf seconden" in done.text  # another band, another bond
+
+
+def test_who_presses_twice_takes_part_once_and_has_a_recovery_code_that_works(town: Town, url: str) -> None:
+    code = town.code()
+    form = {"code": code, "adult": "yes", "district": "WK034403", "secret": SECRET, "again": SECRET} | YES
+
+    def press(later_s: int = 0, **changes: str) -> httpx.Response:
+        """By a browser that knows nothing of an earlier answer: it threw that away."""
+        town.clock.time += later_s
+        with httpx.Client(base_url=url, follow_redirects=True) as http:
+            return http.post("/mijn/kiezen", data=form | changes)
+
+    first, second = (WORDS.findall(press().text)[0] for _ in range(2))
+    pseudonym = town.registry.ledger.wearer_of(code)
+    assert pseudonym is not None
+    assert len(town.registry.ledger.history(pseudonym)) == 1
+    wrong = {"secret": "een heel ander woord", "again": "een heel ander woord"}
+    assert [press(**wrong).status_code, press(TWICE_S).status_code] == [403, 403]
+    with httpx.Client(base_url=url, follow_redirects=True) as http:
+        tried = [http.post("/mijn/herstel", data=form | {"words": words}) for words in (first, second)]
+    assert [answer.status_code for answer in tried] == [403, 200]
 
 
 @pytest.mark.parametrize(
