@@ -176,12 +176,7 @@ class Ledger:
             record = self._next(current, wanted, language=language, keep=wanted if erase else None)
             if pacing.says_nothing_new(current, record):
                 return current
-            refusal = None
-            if under_way and (erase or not pacing.only_takes_back(current, record)):
-                refusal = LedgerRefusal(Refusal.ERASURE_OPEN)
-            elif not pacing.only_takes_back(current, record):
-                free_from = pacing.free_from(connection, pseudonym)
-                refusal = LedgerRefusal(Refusal.TOO_OFTEN, free_from=free_from) if free_from > record.at else None
+            refusal = self._refusal(connection, current, record, under_way=under_way, erase=erase)
             if refusal is not None:
                 less = pacing.common(current.purposes, wanted)
                 if less == current.purposes:
@@ -305,6 +300,18 @@ class Ledger:
     def _sealed(self, claim_code: str) -> str:
         plain = claim_code.upper().translate(str.maketrans("018", "OIB", "- "))
         return hmac.new(self._claim_key, plain.encode(), hashlib.sha256).hexdigest()
+
+    @staticmethod
+    def _refusal(
+        connection: Connection, current: ConsentRecord, record: ConsentRecord, *, under_way: bool, erase: bool
+    ) -> LedgerRefusal | None:
+        """Why this choice must wait, but for the no in it; None: it need not."""
+        if pacing.only_takes_back(current, record) and not (under_way and erase):
+            return None
+        if under_way:
+            return LedgerRefusal(Refusal.ERASURE_OPEN)
+        free_from = pacing.free_from(connection, current.principal_id)
+        return LedgerRefusal(Refusal.TOO_OFTEN, free_from=free_from) if free_from > record.at else None
 
     def _next(
         self, current: ConsentRecord, choices: Purposes, *, language: Language | None, keep: Purposes | None
