@@ -33,21 +33,22 @@ class BandStops:
         now = math.ceil(self._clock.now())
         pressed_at = min(stop.pressed_at, now)  # by a gateway whose clock is ahead
         with self._ledger.engine.connect() as connection:  # most say nothing new: they must not queue with who writes
-            if _ended(connection, stop.band, pressed_at) is None:
+            if _ended(connection, stop, pressed_at) is None:
                 return False
         with self._ledger.engine.begin() as connection:
             link = chain.next_link(connection)
-            current = _ended(connection, stop.band, pressed_at)
+            current = _ended(connection, stop, pressed_at)
             if current is None:
                 return False
             at = max(now, current.at)
-            last_words.write(connection, link, records.withdrawn(current, at=at, pressed_at=pressed_at))
+            ended = records.withdrawn(current, at=at, pressed_at=pressed_at, press=stop.press)
+            last_words.write(connection, link, ended)
         return True
 
 
-def _ended(connection: Connection, band: str, pressed_at: int) -> records.ConsentRecord | None:
+def _ended(connection: Connection, stop: wire.Stop, pressed_at: int) -> records.ConsentRecord | None:
     """The choice of who wears this band, if it is ended by its button held until `pressed_at`."""
-    pseudonym = last_words.wearer(connection, band)
+    pseudonym = last_words.wearer(connection, stop.band)
     if pseudonym is None:
         return None
     try:
@@ -55,4 +56,4 @@ def _ended(connection: Connection, band: str, pressed_at: int) -> records.Consen
     except (LookupError, msgspec.DecodeError):  # one spoilt event must not hold up others' stops
         _LOG.error("a stop could not be taken in: run 'wijkpols consent verify'")
         return None
-    return current if records.message_of(current, 0).ended_by(pressed_at) else None
+    return current if records.message_of(current, 0).ended_by(pressed_at, stop.press) else None

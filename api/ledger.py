@@ -324,6 +324,7 @@ class Ledger:
             record = msgspec.structs.replace(record, event=Event.WITHDRAWN)
         elif record.stands and current.lapsed:
             record = msgspec.structs.replace(record, event=Event.RENEWED)
+        record = msgspec.structs.replace(record, press=current.press)
         if keep is not None:
             return records.with_erasure(record, keep=keep)
         return records.going_on(current, record) if current.notice.version in self._notices.holding else record

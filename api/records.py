@@ -90,6 +90,7 @@ class ConsentRecord(
     rights: dict[str, str] = {}  # article of the GDPR -> where the right is exercised
     chosen_at: int = 0  # unix seconds of the choice itself, when that is not when the cover begins; 0: `valid_from`
     pressed_at: int = 0  # unix seconds at which the band's button was held, where that was the withdrawal
+    press: int = 0  # the number of the last such press until then; 0: none, or of a band that numbers none
 
     @property
     def erases_all(self) -> bool:
@@ -156,7 +157,9 @@ def end_of_consent(at: int) -> int:
     return int(begin.replace(year=year, month=month, day=day).timestamp())
 
 
-def withdrawn(current: ConsentRecord, *, at: int, erase: bool = False, pressed_at: int = 0) -> ConsentRecord:
+def withdrawn(
+    current: ConsentRecord, *, at: int, erase: bool = False, pressed_at: int = 0, press: int = 0
+) -> ConsentRecord:
     """The record of a withdrawal of everything that follows `current`.
 
     An erasure in part that `current` asked for is asked for again: the store may not have heard of it.
@@ -172,6 +175,7 @@ def withdrawn(current: ConsentRecord, *, at: int, erase: bool = False, pressed_a
         valid_until=at,
         chosen_at=0,
         pressed_at=pressed_at,
+        press=press or current.press,
         **part,
     )
 
@@ -220,4 +224,5 @@ def message_of(record: ConsentRecord, revision: int) -> ConsentMessage:
         valid_from=record.valid_from,
         valid_until=record.valid_until,
         chosen_at=record.chosen_at,
+        press=record.press,
     )

@@ -51,6 +51,7 @@ class ConsentMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     valid_until: int = 0  # unix seconds; consent ends after six months
     issued_at: int = 0  # unix seconds
     chosen_at: int = 0  # unix seconds of the choice itself, when that is not when the cover begins; 0: `valid_from`
+    press: int = 0  # the number of the last press of the band's button that the ledger had before this; 0: none
     erase: bool = False  # erase what is stored, but for:
     keep: tuple[Category, ...] = ()  # these kinds
     erase_before: int = 0  # what is from this second (unix) on; 0: nothing
@@ -60,9 +61,14 @@ class ConsentMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         """Unix seconds of the choice itself, which a move is not."""
         return self.chosen_at or self.valid_from
 
-    def ended_by(self, pressed_at: float) -> bool:
-        """Whether the band's button, held until `pressed_at` (unix seconds), ends this choice: it came after it."""
-        return self.state is ConsentState.GIVEN and self.choice_at <= pressed_at + STOP_CLOCK_S
+    def ended_by(self, pressed_at: float, press: int = 0) -> bool:
+        """Whether the band's button, held until `pressed_at` (unix seconds), ends this choice: it came after it.
+
+        One whose number the ledger had before this choice did not, whatever its age is said to be.
+        """
+        if self.state is not ConsentState.GIVEN or (press and press == self.press):
+            return False
+        return self.choice_at <= pressed_at + STOP_CLOCK_S
 
 
 class Cover(msgspec.Struct, frozen=True, kw_only=True):

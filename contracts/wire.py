@@ -101,6 +101,7 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     v: Literal[1] = 1
     band: str  # its token
     pressed_at: int  # unix seconds
+    press: int = 0  # the press's own number; 0: a band that numbers none
 
 
 class ReadingsTopic(NamedTuple):
@@ -213,6 +214,7 @@ def decode_stop(payload: bytes) -> Stop:
     stop = _decode(_STOP, payload)
     _checked(stop.band)
     _in_range(stop.pressed_at)
+    _in_range(stop.press)
     return stop
 
 

@@ -168,9 +168,9 @@ def battery_level(percent: int) -> bytes:
     return bytes((_count("battery", percent, 0, 100),))
 
 
-def stop(age: int | None) -> bytes:
-    """Stop: whether the wearer said stop, and for how long that is so at least, in s; None: not said."""
-    return _pack("stop", "<BI", age is not None, min(age or 0, 0xFFFFFFFF))
+def stop(age: int | None, press: int = 0) -> bytes:
+    """Stop: whether the wearer said stop, for how long that is so at least, in s (None: not said), which press."""
+    return _pack("stop", "<BII", age is not None, min(age or 0, 0xFFFFFFFF), press)
 
 
 def advertising_data() -> bytes:

@@ -6,6 +6,7 @@ choice came after it.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,7 @@ from firmware_sim import profile
 
 #: How fast the band's clock may be: an age is told too short rather than too long.
 CLOCK_PPM: Final = 500
+_PRESS_BYTES: Final = 4
 
 
 class Stop:
@@ -27,7 +29,11 @@ class Stop:
     def __init__(self, file: Path | None, now: Callable[[], float]) -> None:
         self._file = file
         self._now = now
-        self._since: float | None = now() if file is not None and file.exists() else None
+        self._since: float | None = None
+        #: A number of its own, from 1 on: a gateway can tell a press that it heard of from a new one.
+        self._press = 0
+        if file is not None and file.exists():
+            self._since, self._press = now(), int.from_bytes(file.read_bytes()[:_PRESS_BYTES], "little")
         #: Whether a gateway was told.
         self.told = False
         self._read = False  # by a gateway, since it was said last
@@ -39,8 +45,10 @@ class Stop:
 
     def say(self) -> None:
         """The button was held. It is written before anything else happens."""
+        self._press = 1 + secrets.randbelow((1 << 8 * _PRESS_BYTES) - 1)
         if self._file is not None:
-            self._file.touch(0o600)
+            self._file.touch(0o600)  # without its number it is a stop all the same
+            self._file.write_bytes(self._press.to_bytes(_PRESS_BYTES, "little"))
         self._since, self.told, self._read = self._now(), False, False
 
     def read(self) -> bytes:
@@ -52,7 +60,7 @@ class Stop:
         """The value of the characteristic Stop."""
         if self._since is None:
             return profile.stop(None)
-        return profile.stop(int(max(self._now() - self._since, 0) * (1 - CLOCK_PPM / 1e6)))
+        return profile.stop(int(max(self._now() - self._since, 0) * (1 - CLOCK_PPM / 1e6)), self._press)
 
     def write(self, value: bytes) -> bool:
         """A gateway writes 0: a choice came after it. Whether that ended a stop. Raises att.ATT_Error.

@@ -10,7 +10,7 @@ import itertools
 import re
 import struct
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -211,13 +211,20 @@ def battery_level(data: Bytes) -> int:
     return int(percent)
 
 
-def stop(data: Bytes) -> int | None:
-    """Stop, Wijkpols `0009`: for how many seconds at least the wearer has wanted to stop; None: not so."""
+class Press(NamedTuple):
+    """The button was held to stop: for how many seconds at least that is so, and its number (0: it has none)."""
+
+    age_s: int
+    number: int
+
+
+def stop(data: Bytes) -> Press | None:
+    """Stop, Wijkpols `0009`; None: the wearer did not say so."""
     body = Body("stop", data)
-    stopped, age = body.take("<BI")
+    stopped, age, number = body.take("<BII")
     body.end()
     body.within(stopped, 0, 1)
-    return age if stopped else None
+    return Press(age, number) if stopped else None
 
 
 def serial_number(data: Bytes) -> str:

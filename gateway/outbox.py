@@ -208,19 +208,19 @@ class Outbox:
                 self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             return gone
 
-    def stop(self, token: str, pressed_at: int, pseudonym: str) -> int:
+    def stop(self, token: str, pressed_at: int, press: int, pseudonym: str) -> int:
         """The wearer of a band stopped: that is kept, and nothing of them. Returns how many readings went."""
         with self._lock:
             with self._transaction():
-                self._db.execute("INSERT OR REPLACE INTO stops VALUES (?, ?)", (token, pressed_at))
+                self._db.execute("INSERT OR REPLACE INTO stops VALUES (?, ?, ?)", (token, pressed_at, press))
                 gone = self._throw("pseudonym = ?", (pseudonym,))
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # it outlasts a power cut, what went does not
             return gone
 
-    def stops(self) -> dict[str, int]:
-        """When each band was stopped, unix seconds, by token."""
+    def stops(self) -> dict[str, tuple[int, int]]:
+        """When each band was stopped (unix seconds) and by which press, by token."""
         with self._guarded():
-            return dict(self._db.execute("SELECT token, pressed_at FROM stops").fetchall())
+            return {row[0]: row[1:] for row in self._db.execute("SELECT token, pressed_at, press FROM stops")}
 
     def forget_stop(self, token: str) -> None:
         """The consent says it too."""

@@ -37,7 +37,8 @@ CREATE TABLE IF NOT EXISTS turns (          -- when each band had its last turn:
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS stops (          -- bands whose wearers stopped, until their consent says so too
     token TEXT PRIMARY KEY,
-    pressed_at INTEGER NOT NULL             -- unix seconds
+    pressed_at INTEGER NOT NULL,            -- unix seconds
+    press INTEGER NOT NULL DEFAULT 0        -- its number; 0: it has none
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS made (           -- one row
     id INTEGER NOT NULL,                    -- of this outbox: another one counts its messages anew
@@ -50,6 +51,7 @@ _ADDED: Final = (
     ("drained", "overwritten", "INTEGER NOT NULL DEFAULT 0"),
     ("turns", "read_at", "INTEGER NOT NULL DEFAULT 0"),
     ("turns", "rest_until", "INTEGER NOT NULL DEFAULT 0"),
+    ("stops", "press", "INTEGER NOT NULL DEFAULT 0"),
 )
 _DAMAGE: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _log = logging.getLogger(__name__)

@@ -104,12 +104,12 @@ class Session:
             return
         await self._band.subscribe(profile.STOP, self._stop_came)
         try:
-            age_s = codec.stop(await self._band.read(profile.STOP))
+            press = codec.stop(await self._band.read(profile.STOP))
         except MalformedFrame as bad:
             self._uplink.note_frames({f"{bad.frame}:{bad.reason}": 1})
             raise BandFaulty(_STOP_UNREADABLE) from None
-        if age_s is not None:
-            self._take_stop(age_s)
+        if press is not None:
+            self._take_stop(press)
             if not self._stopped:  # nor told of one since it was read
                 await self._band.write(profile.STOP, codec.GO_ON)
 
@@ -117,18 +117,18 @@ class Session:
         if self._stopped:
             return
         try:
-            age_s = codec.stop(data)
+            press = codec.stop(data)
         except MalformedFrame as bad:  # it may have been a stop, so nothing more is read
             self._uplink.note_frames({f"{bad.frame}:{bad.reason}": 1})
             self._stop_garbled = True
             self._over.set()
             return
-        if age_s is not None:
-            self._take_stop(age_s)
+        if press is not None:
+            self._take_stop(press)
 
-    def _take_stop(self, age_s: int) -> None:
+    def _take_stop(self, press: codec.Press) -> None:
         """Act on it, unless the wearer's choice came after it."""
-        if self._uplink.stop(self._token, age_s):
+        if self._uplink.stop(self._token, press.age_s, press.number):
             self._stopped = True
             self._over.set()
 

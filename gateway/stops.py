@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Collection, Iterator
 
 from contracts import wire
-from contracts.consent import ConsentMessage, ConsentState
+from contracts.consent import ConsentMessage
 from gateway.outbox import Outbox
 
 _log = logging.getLogger(__name__)
@@ -22,29 +22,30 @@ class Stops:
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
-        self._pressed_at = outbox.stops()  # unix seconds, by token
+        self._told = outbox.stops()  # until when the button was held (unix seconds), and which press; by token
 
-    def add(self, token: str, message: ConsentMessage, pressed_at: int) -> int:
+    def add(self, token: str, message: ConsentMessage, pressed_at: int, press: int) -> int:
         """A wearer stopped: nothing that waits of them is sent. Returns how many readings went."""
         # Told with a clock that was put back, it is still the later one that counts.
-        pressed_at = self._pressed_at[token] = max(pressed_at, self._pressed_at.get(token, 0))
+        pressed_at = max(pressed_at, self._told.get(token, (0, 0))[0])
+        self._told[token] = (pressed_at, press)
         try:
-            return self._outbox.stop(token, pressed_at, message.pseudonym)
+            return self._outbox.stop(token, pressed_at, press, message.pseudonym)
         except sqlite3.Error as fault:  # the band itself keeps it, too
             _log.error("a stop could not be written down (%s): is the disk full?", fault)
             return 0
 
     def ends(self, token: str, message: ConsentMessage | None) -> bool:
         """Whether this consent of a band is ended by its button."""
-        pressed_at = self._pressed_at.get(token)
-        return pressed_at is not None and (message is None or message.ended_by(pressed_at))
+        told = self._told.get(token)
+        return told is not None and (message is None or message.ended_by(*told))
 
     def settle(self, token: str, message: ConsentMessage) -> None:
         """The newest consent of a band: when it says stop too, or came after it, there is nothing left to tell."""
-        pressed_at = self._pressed_at.get(token)
-        if pressed_at is None or (message.state is ConsentState.GIVEN and message.ended_by(pressed_at)):
+        told = self._told.get(token)
+        if told is None or message.ended_by(*told):
             return
-        del self._pressed_at[token]
+        del self._told[token]
         try:
             self._outbox.forget_stop(token)
         except sqlite3.Error as fault:  # after the next start it is settled once more
@@ -52,7 +53,7 @@ class Stops:
 
     def tokens(self) -> Collection[str]:
         """The bands."""
-        return self._pressed_at.keys()
+        return self._told.keys()
 
     def __iter__(self) -> Iterator[wire.Stop]:
-        return iter([wire.Stop(band=token, pressed_at=at) for token, at in self._pressed_at.items()])
+        return iter([wire.Stop(band=token, pressed_at=at, press=press) for token, (at, press) in self._told.items()])

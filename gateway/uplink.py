@@ -164,11 +164,12 @@ class Uplink:
                 return None
             return self._mirror.by_token(token, self._clock.now())
 
-    def stop(self, token: str, age_s: float) -> bool:
+    def stop(self, token: str, age_s: float, press: int = 0) -> bool:
         """The wearer held the band's button, so long ago at least: from now on nothing of them is read or sent.
 
-        False: their choice came after it. Where our clock says that the choice is yet to come, one of the clocks is
-        wrong, and the stop is taken for as new as that choice: it holds here, and in the ledger.
+        `press` is that press's number. False: their choice came after it. Where our clock says that the choice is yet
+        to come, one of the clocks is wrong, and the stop is taken for as new as that choice: it holds here, and in the
+        ledger.
         """
         with self._lock:
             message, now = self._mirror.message(token), self._clock.now()
@@ -177,9 +178,9 @@ class Uplink:
             pressed_at = math.ceil(now - age_s)
             if max(message.valid_from, message.choice_at) > now + STOP_CLOCK_S:
                 pressed_at = max(pressed_at, message.choice_at)
-            if not message.ended_by(pressed_at):
+            if not message.ended_by(pressed_at, press):
                 return False
-            self._count(OUTBOX_WITHDRAWN, self._stops.add(token, message, pressed_at))
+            self._count(OUTBOX_WITHDRAWN, self._stops.add(token, message, pressed_at, press))
             self._publisher.forget(message.pseudonym)
         self._publisher.tell_stops()
         self._tell_consent(token)

@@ -188,7 +188,7 @@ def test_all_who_stopped_are_told_of_even_if_no_consent_answers(broker, tmp_path
     tokens = {wearer(number)[0] for number in range(1_000, 1_500)}
     with Outbox(folder=tmp_path) as outbox:
         for token in tokens:
-            outbox.stop(token, NOW, "a" * 26)
+            outbox.stop(token, NOW, 0, "a" * 26)
     address = BrokerAddress(broker.host, broker.port)
     name = f"stop-{next(_numbers)}"
     with (

@@ -40,8 +40,8 @@ def person(registry: Registry, clock: ManualClock) -> str:
     return done.record.principal_id
 
 
-def stop(clock: ManualClock, ago: int = 0, band: str = BAND) -> wire.Stop:
-    return wire.Stop(band=band, pressed_at=int(clock.time) - ago)
+def stop(clock: ManualClock, ago: int = 0, band: str = BAND, press: int = 0) -> wire.Stop:
+    return wire.Stop(band=band, pressed_at=int(clock.time) - ago, press=press)
 
 
 def test_a_stop_is_a_withdrawal_of_everything_without_erasure(
@@ -93,6 +93,22 @@ def test_a_stop_that_comes_late_does_not_undo_a_choice_after_it(
     clock.time += 14 * 86_400
     assert stops.heard(pressed) is counts
     assert registry.ledger.current(person).stands is not counts
+
+
+def test_a_press_that_the_ledger_had_ends_no_choice_after_it_however_young_the_band_says_it_is(
+    registry: Registry, stops: BandStops, person: str, clock: ManualClock
+) -> None:
+    assert stops.heard(stop(clock, press=7))
+    clock.time += 60
+    registry.ledger.change(person, CHOICES)
+    Moves(registry.ledger, clock=clock).to_district(person, "WK034404")
+    clock.time += 86_400
+    message = registry.outbox.message_for(BAND)
+    assert message is not None
+    assert [message.ended_by(clock.time, press) for press in (7, 8, 0)] == [False, True, True]
+    assert not stops.heard(stop(clock, press=7))  # the band was flat: it counts from now
+    assert registry.ledger.current(person).stands
+    assert stops.heard(stop(clock, press=8))
 
 
 def test_a_move_to_another_district_is_no_choice_and_a_move_to_another_band_is(

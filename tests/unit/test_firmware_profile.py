@@ -23,7 +23,7 @@ VECTORS: dict[str, Callable[[], bytes]] = {
     "Motion": lambda: profile.motion(1762502912, 4, [1000, 12]),
     "Self-report": lambda: profile.self_report(1762502912, safe=8, happy=6, reason=1 + profile.REASONS.index("noise")),
     "Temperature": lambda: profile.temperature(3198),
-    "Stop": lambda: profile.stop(600),
+    "Stop": lambda: profile.stop(600, 42),
     "Current Time": lambda: profile.current_time(1762502912),
 }
 

@@ -37,11 +37,15 @@ def now() -> Seconds:
 
 
 def said(value: bytes) -> tuple[int, int]:
-    return struct.unpack("<BI", value)
+    return struct.unpack("<BII", value)[:2]
+
+
+def number(value: bytes) -> int:
+    return struct.unpack("<BII", value)[2]
 
 
 def test_a_band_that_was_not_stopped_says_so(now: Seconds):
-    assert said(Stop(None, now).value()) == (0, 0)
+    assert Stop(None, now).value() == bytes(9)
 
 
 def test_the_age_rises_and_is_never_told_too_long_by_a_clock_that_is_fast(now: Seconds):
@@ -61,8 +65,23 @@ def test_it_outlasts_a_loss_of_power_and_its_age_begins_anew(now: Seconds, tmp_p
     again = Stop(tmp_path / "stop", now)
     assert (again.said, again.told) == (True, False)
     assert said(again.read()) == (1, 0)
+    assert number(again.value()) == number(stop.value()) > 0
     assert again.write(b"\0")
     assert not Stop(tmp_path / "stop", now).said
+
+
+def test_each_press_has_its_own_number_and_one_whose_number_was_lost_is_a_press_all_the_same(
+    now: Seconds, tmp_path: Path
+):
+    stop = Stop(tmp_path / "stop", now)
+    numbers = set()
+    for _ in range(3):
+        stop.say()
+        numbers.add(number(stop.value()))
+    assert len(numbers) == 3
+    (tmp_path / "stop").write_bytes(b"")  # power was lost between the two
+    again = Stop(tmp_path / "stop", now)
+    assert (said(again.value()), number(again.value())) == ((1, 0), 0)
 
 
 @pytest.mark.parametrize(

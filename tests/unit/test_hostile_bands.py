@@ -135,7 +135,7 @@ class SaysStop(Hostile):
 
 
 def profile_stop(*, age_s: int) -> bytes:
-    return struct.pack("<BI", 1, age_s)
+    return struct.pack("<BII", 1, age_s, 42)
 
 
 def grown(work: Callable[[], None]) -> int:

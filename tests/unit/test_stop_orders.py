@@ -30,6 +30,7 @@ from contracts.broker_url import BrokerAddress
 from contracts.consent import STOP_CLOCK_S, ConsentMessage, band_key, band_token
 from contracts.reading import Reading
 from firmware_sim.stop import Stop
+from gateway import gatt_codec as codec
 from gateway import profile
 from gateway.desk import MinuteDesk
 from gateway.link import LinkLost
@@ -173,6 +174,8 @@ class Orders(RuleBasedStateMachine):
         self.word, self.presses = CHOSEN, 0
         self.chosen_at = self.world.at
         self.pressed_at = self.pressed_by = 0.0
+        self.number, self.known = 0, False  # of the last press; whether the ledger had it before the last choice
+        self.taken: set[int] = set()  # presses that ended a choice in the ledger
         self.retained: list[ConsentMessage | None] = [None]
         self.on_the_way: list[bytes] = []
         self.publish()
@@ -199,6 +202,9 @@ class Orders(RuleBasedStateMachine):
         self.stop.say()
         self.word, self.presses = PRESSED, self.presses + 1
         self.pressed_at = self.pressed_by = self.world.at
+        said = codec.stop(self.stop.value())
+        assert said is not None
+        self.number = said.number
 
     @rule()
     def choose(self) -> None:
@@ -208,6 +214,7 @@ class Orders(RuleBasedStateMachine):
         except LedgerRefusal:  # a yes too many within an hour
             return
         self.word, self.chosen_at = CHOSEN, self.world.at
+        self.known = self.number in self.taken
 
     @rule()
     def withdraw(self) -> None:
@@ -249,6 +256,18 @@ class Orders(RuleBasedStateMachine):
         self.hear(which)
         self.link(which, held)
 
+    @rule(which=st.integers(0, 1))
+    def say_yes_while_the_band_is_flat(self, which: int) -> None:
+        """After a stop that was heard."""
+        self.press()
+        self.link(which)
+        self.tell(which)
+        self.take_all_in()
+        self.wait(3_600.0)
+        self.choose()
+        self.wait(3_600.0)
+        self.lose_power()
+
     @rule(which=st.integers(0, 1), back=st.sampled_from([0, 0, 1]))
     def kill(self, which: int, back: int) -> None:
         """It starts again, and reads the retained consent first of all."""
@@ -282,9 +301,19 @@ class Orders(RuleBasedStateMachine):
     def take_in(self, data: st.DataObject, again: bool) -> None:
         self.api_now()
         at = data.draw(st.integers(0, len(self.on_the_way) - 1))
-        self.stops.heard(wire.decode_stop(self.on_the_way[at]))
+        self.hear_stop(self.on_the_way[at])
         if not again:
             del self.on_the_way[at]
+
+    def take_all_in(self) -> None:
+        self.api_now()
+        while self.on_the_way:
+            self.hear_stop(self.on_the_way.pop())
+
+    def hear_stop(self, payload: bytes) -> None:
+        stop = wire.decode_stop(payload)
+        if self.stops.heard(stop):
+            self.taken.add(stop.press)
 
     # What holds at any time
 
@@ -312,14 +341,12 @@ class Orders(RuleBasedStateMachine):
                 self.hear(which)
                 self.link(which)
                 self.tell(which)
-            self.api_now()
-            while self.on_the_way:
-                self.stops.heard(wire.decode_stop(self.on_the_way.pop()))
+            self.take_all_in()
             self.a_band_that_was_stopped_last_measures_nothing()
         stands = _registry.ledger.current(self.person).stands
         if self.word != CHOSEN:
             assert not stands
-        elif self.chosen_at > self.pressed_by + self.in_doubt_s():
+        elif self.chosen_at > (self.pressed_at if self.known else self.pressed_by) + self.in_doubt_s():
             assert stands
             assert not self.stop.said
             assert all(gateway.uplink.cover(self.token) is not None for gateway in self.gateways)
