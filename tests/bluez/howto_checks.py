@@ -114,7 +114,8 @@ class Terminal:
             yield terminal
         finally:
             if process.returncode is None:
-                os.killpg(process.pid, signal.SIGTERM)
+                with contextlib.suppress(ProcessLookupError):  # it may have ended since, unknown to this loop
+                    os.killpg(process.pid, signal.SIGTERM)
                 await process.wait()
             asyncio.get_running_loop().remove_reader(end)
             os.close(end)
