@@ -47,7 +47,7 @@ class AccessLog:
         A day's accesses of one kind are one row with a count, so that nobody fills the log by reloading a page.
         """
         row = {"day": self._today(), "role": role, "purpose": purpose, "dataset": dataset, "pseudonym": pseudonym}
-        same = and_(*(ACCESS_LOG.c[name].is_not_distinct_from(value) for name, value in row.items()))
+        same = and_(*(ACCESS_LOG.c[name] == value for name, value in row.items()))  # None: IS NULL, by the index
         # Two processes may both make the first row: then one of them counts on, and readers add up.
         counted = select(func.min(ACCESS_LOG.c.id)).where(same).scalar_subquery()
         with self._engine.begin() as connection:

@@ -58,6 +58,10 @@ class LedgerRefusal(Exception):
         self.reason = reason
         self.free_from = free_from  # unix seconds, of TOO_OFTEN
 
+    def wait_s(self, now: float) -> int:
+        """Whole seconds from `now` (unix) until the ledger takes what it refused; 0 when that is no matter of time."""
+        return max(0, math.ceil(self.free_from - now))
+
 
 class Enrolment(NamedTuple):
     """What a new volunteer gets: the bearer token is shown once and kept as a hash."""

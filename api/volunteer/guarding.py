@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
-from api.ledger import LedgerRefusal
 from api.throttle import Door, Try
 from api.volunteer.web import Visit
 
@@ -28,11 +25,6 @@ def succeeded(visit: Visit, code: str, *doors: Door) -> None:
     """Forget the failed tries of a code."""
     for door in doors:
         visit.parts.guard.succeeded(_tried(visit, code, door))
-
-
-def wait_of(visit: Visit, refusal: LedgerRefusal) -> int:
-    """Whole seconds until the ledger takes what it refused; 0 when that is no matter of time."""
-    return max(0, math.ceil(refusal.free_from - visit.parts.clock.now()))
 
 
 def _tried(visit: Visit, code: str, door: Door) -> Try:

@@ -14,7 +14,6 @@ from api.ledger import LedgerRefusal
 from api.pages.own import draw_own
 from api.receipts import Receipt
 from api.volunteer import own_data
-from api.volunteer.guarding import wait_of
 from api.volunteer.own_data import OwnRows
 from api.volunteer.web import Visit, add, choices_in
 from contracts.consent import Purpose
@@ -80,7 +79,8 @@ def change(visit: Visit) -> Response:
         )
     except LedgerRefusal as refusal:
         visit.parts.consent_changed()  # the no in it was taken
-        return _choices(visit, [f"chosen-{refusal.reason.value}"], status=409, wait=wait_of(visit, refusal))
+        wait = refusal.wait_s(visit.parts.clock.now())
+        return _choices(visit, [f"chosen-{refusal.reason.value}"], status=409, wait=wait)
     visit.parts.consent_changed()
     return visit.go("/mijn/bewijs")
 

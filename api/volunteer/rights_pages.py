@@ -12,7 +12,7 @@ from starlette.responses import Response
 from api.ledger import LedgerRefusal, Refusal
 from api.objections import ANSWER_DAYS, Subject
 from api.volunteer import own_data
-from api.volunteer.guarding import failed, wait, wait_of
+from api.volunteer.guarding import failed, wait
 from api.volunteer.own_pages import marks_in, reason_in
 from api.volunteer.web import CODE_LETTERS_MAX, Visit, add
 from contracts.ports import StoredReport
@@ -33,7 +33,8 @@ def correct_district(visit: Visit) -> Response:
         visit.parts.moves.to_district(visit.pseudonym, visit.fields.get("district", ""))
     except LedgerRefusal as refusal:
         status = 400 if refusal.reason is Refusal.DISTRICT else 409
-        return _corrections(visit, [_FAULTS[refusal.reason]], status=status, wait=wait_of(visit, refusal))
+        waiting = refusal.wait_s(visit.parts.clock.now())
+        return _corrections(visit, [_FAULTS[refusal.reason]], status=status, wait=waiting)
     visit.parts.consent_changed()
     return visit.go("/mijn/bewijs")
 

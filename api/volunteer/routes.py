@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
@@ -102,8 +101,8 @@ def put_consents(parts: PartsOf, pseudonym: VolunteerOf, body: ChoicesIn) -> Raw
         parts.ledger.change(pseudonym, _purposes(body.choices), language=body.language, erase=body.erase)
     except LedgerRefusal as refusal:
         parts.consent_changed()  # the no in it was taken
-        wait = math.ceil(refusal.free_from - parts.clock.now())
-        raise _problem(refusal, headers={"Retry-After": str(wait)} if wait > 0 else None) from None
+        wait = refusal.wait_s(parts.clock.now())
+        raise _problem(refusal, headers={"Retry-After": str(wait)} if wait else None) from None
     parts.consent_changed()
     return _receipt(parts, pseudonym)
 

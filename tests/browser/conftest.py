@@ -5,24 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
+from tests.api_support import serving
+from tests.api_volunteers import Town
+from tests.browser.reading import chromium
 from tests.node_modules import node_modules
 from tests.registrykit.databases import database
-from tests.servers import require_program
 
 __all__ = ["database"]
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    program = require_program("chromium", "chromium")
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(
-            executable_path=program, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        )
+    with chromium() as found:
         yield found
-        found.close()
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Town:
+    folder = tmp_path_factory.mktemp("town")
+    return Town(folder, email_key_file=str(folder / "email-key"))
+
+
+@pytest.fixture(scope="module")
+def site(town: Town) -> Iterator[str]:
+    with serving(town.app) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -12,15 +12,30 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, FloatRect, Page
+from playwright.sync_api import Browser, BrowserContext, FloatRect, Page, sync_playwright
 
 from tests.api_volunteers import Person
+from tests.servers import require_program
 
 _WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 #: The pictures of the docs go here when it is named (WIJKPOLS_SCREENSHOTS=docs/images); tests compare none.
 SHOTS = os.environ.get("WIJKPOLS_SCREENSHOTS", "")
 _MARGIN = 16
 _COLOURS = 64  # our pages have few; a third of the bytes
+
+
+@contextlib.contextmanager
+def chromium(**options: Any) -> Iterator[Browser]:
+    """The real one of this machine."""
+    program = require_program("chromium", "chromium")
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(
+            executable_path=program,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+            **options,
+        )
+        yield found
+        found.close()
 
 
 @contextlib.contextmanager

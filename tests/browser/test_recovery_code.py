@@ -6,40 +6,20 @@ import io
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from pypdf import PdfReader
 
-from tests.api_support import serving
 from tests.api_volunteers import SECRET, Town
-from tests.browser.reading import enter, reader, tab_to, type_into, violations
-from tests.servers import require_program
+from tests.browser.reading import chromium, enter, reader, tab_to, type_into, violations
 
 WORDS = "#herstelwoorden"
 
 
 @pytest.fixture(scope="module")
-def town(tmp_path_factory: pytest.TempPathFactory) -> Town:
-    return Town(tmp_path_factory.mktemp("town"))
-
-
-@pytest.fixture(scope="module")
-def site(town: Town) -> Iterator[str]:
-    with serving(town.app) as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """One that keeps pages for its back button, as everybody's does and a test's does not."""
-    program = require_program("chromium", "chromium")
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(
-            executable_path=program,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-            ignore_default_args=["--disable-back-forward-cache"],
-        )
+    with chromium(ignore_default_args=["--disable-back-forward-cache"]) as found:
         yield found
-        found.close()
 
 
 def take_part(page: Page, town: Town, site: str) -> str:

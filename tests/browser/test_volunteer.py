@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from playwright.sync_api import Browser
 
 from api.records import Event
-from tests.api_support import serving
 from tests.api_volunteers import SECRET, Town
 from tests.browser.reading import enter, reader, shot, tab_to, type_into, violations
 
@@ -19,18 +16,6 @@ OWN = (
 PICTURES = ("/mijn/gegevens", "/mijn/bewijs", "/mijn/verbeteren")
 GUEST = ("/mijn", "/mijn/meedoen", "/mijn/nee", "/mijn/inloggen", "/mijn/herstel", "/mijn/passkey")
 CITIZEN = ("/", "/wijken", "/wijken/WK034403", "/toestemming", "/nergens")
-
-
-@pytest.fixture(scope="module")
-def town(tmp_path_factory: pytest.TempPathFactory) -> Town:
-    folder = tmp_path_factory.mktemp("town")
-    return Town(folder, email_key_file=str(folder / "email-key"))
-
-
-@pytest.fixture(scope="module")
-def site(town: Town) -> Iterator[str]:
-    with serving(town.app) as url:
-        yield url
 
 
 def test_somebody_takes_part_changes_and_stops_by_keyboard_alone_without_javascript(
