@@ -5,7 +5,7 @@ python bench/baseline.py [PEOPLE]        (300 people, 270 still minutes a day)
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
 
 import numpy as np
@@ -20,7 +20,9 @@ AROUND = 10  # days before and after over which a cost is averaged
 
 
 def main() -> int:
-    people = int(sys.argv[1]) if len(sys.argv) > 1 else 300
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("people", type=int, nargs="?", default=300)
+    people = parser.parse_args().people
     random = np.random.default_rng(1)
     n = people * MINUTES
     person = np.repeat(np.arange(people, dtype=np.int32), MINUTES)

@@ -8,8 +8,8 @@ Medians over people of three areas: stress against rest, stress against later re
 
 from __future__ import annotations
 
+import argparse
 import itertools
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -194,7 +194,9 @@ def windows_moved(folder: Path) -> None:
 
 def main() -> int:
     beside = Path(__file__).resolve().parents[2] / "shared" / "data" / "stress_predict"
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else beside
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, nargs="?", default=beside)
+    folder = parser.parse_args().folder
     people = load(folder)
     print(f"{len(people)} people; medians over people: stress against rest, against later rest, placebo")
     variants(people, folder)

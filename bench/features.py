@@ -8,7 +8,7 @@ NeuroKit2 computes some twenty more indices per window than we keep, and takes o
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
 import warnings
 
@@ -31,7 +31,9 @@ def made(windows: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def main() -> int:
-    windows = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("windows", type=int, nargs="?", default=10_000)
+    windows = parser.parse_args().windows
     rr, beat_t = made(windows)
     signals = Signals(start=START, minutes=windows, beat_t=beat_t.ravel(), rr=rr.ravel())
     ours_s = float("inf")

@@ -8,7 +8,7 @@ points with a spread of 5. "Covered" holds what the clip does to a figure.
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections.abc import Callable
 from datetime import date
 
@@ -41,7 +41,9 @@ WEEK = week_window(date(2026, 11, 23))
 
 
 def main() -> int:
-    towns = int(sys.argv[1]) if len(sys.argv) > 1 else 4_000
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("towns", type=int, nargs="?", default=4_000)
+    towns = parser.parse_args().towns
     random = np.random.default_rng(1)
     print("constants: ρ, σ of a count, σ of a sum (points), published from")
     for name, held in (("week", noise(Cadence.WEEKLY)), ("day", noise(Cadence.DAILY)), ("hours", profile_noise())):

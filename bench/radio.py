@@ -6,6 +6,7 @@ HCI socket is between them.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import os
@@ -58,4 +59,6 @@ async def measure(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(measure(Path(sys.argv[1]) if len(sys.argv) > 1 else DEFAULT))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, nargs="?", default=DEFAULT)
+    asyncio.run(measure(parser.parse_args().folder))

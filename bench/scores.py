@@ -7,8 +7,8 @@ All daily windows and the two weeks, on one core, out of columns in memory; synt
 
 from __future__ import annotations
 
+import argparse
 import resource
-import sys
 import time
 from datetime import date
 
@@ -57,7 +57,12 @@ def town(volunteers: int, days: int, minutes: int) -> tuple[ReadingColumns, Repo
 
 
 def main() -> int:
-    volunteers, days, minutes = [int(text) for text in sys.argv[1:4]] + [330, 14, 270][len(sys.argv) - 1 :]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("volunteers", type=int, nargs="?", default=330)
+    parser.add_argument("days", type=int, nargs="?", default=14)
+    parser.add_argument("minutes", type=int, nargs="?", default=270)
+    args = parser.parse_args()
+    volunteers, days, minutes = args.volunteers, args.days, args.minutes
     readings, reports = town(volunteers, days, minutes)
     held = Plan(FIRST, plan({d.code: 80 if i % 2 else 60 for i, d in enumerate(UTRECHT)},
                             {d.code: d.centre() for d in UTRECHT}))  # fmt: skip

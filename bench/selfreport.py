@@ -10,6 +10,7 @@ what the other half says, each person against the person's own mean: the share o
 
 from __future__ import annotations
 
+import argparse
 import csv
 import sys
 from pathlib import Path
@@ -118,7 +119,9 @@ def show(found: dict[str, np.ndarray]) -> None:
 
 def main() -> int:
     beside = Path(__file__).resolve().parents[2] / "shared" / "data" / "cozie_selfreport"
-    path = (Path(sys.argv[1]) if len(sys.argv) > 1 else beside) / "votes.csv"
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, nargs="?", default=beside)
+    path = parser.parse_args().folder / "votes.csv"
     if not path.is_file():
         sys.stderr.write(f"{path}: there is no such file; give the folder of votes.csv as an argument\n")
         return 2
