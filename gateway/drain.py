@@ -91,7 +91,8 @@ class Drain:
         self._clock = clock
         self._answers: asyncio.Queue[RacpCount | RacpResponse] = asyncio.Queue(ANSWERS_MAX)
         self._heard = asyncio.Event()
-        self._memory: _Memory | None = None  # while a report is under way
+        self._memory: _Memory | None = None  # once it is known what it holds
+        self._reporting = False
         self._frames = 0
         self._broken = ""
 
@@ -106,9 +107,22 @@ class Drain:
             self._uplink.note_frames({f"{bad.frame}:{bad.reason}": 1})
             raise BandFaulty("the band's memory cannot be read") from None
         finally:
+            self._reporting = False
             if self._memory is not None:
                 self._memory.tell()
-                self._memory = None
+
+    def keep(self) -> bool:
+        """After a lost link: store the minutes that came whole. Whether anything of this turn is stored.
+
+        A link that never lasts for STORE_EVERY records would empty no memory else.
+        """
+        memory = self._memory
+        if memory is None:
+            return False
+        if not memory.failed:
+            memory.store()
+        self.carried = memory.carried
+        return memory.stored > memory.stored_before
 
     async def _run(self) -> bool:
         await self._see_to_clock()
@@ -118,7 +132,7 @@ class Drain:
         await self._band.write(profile.RECORD_CONTENTS, bytes((contents,)))
         await self._band.subscribe(profile.RACP, self._answered)
         await self._band.subscribe(profile.RECORD, self._recorded)
-        memory = _Memory(
+        memory = self._memory = _Memory(
             token=self._token,
             cover=self._cover,
             uplink=self._uplink,
@@ -129,14 +143,13 @@ class Drain:
         if state.newest < memory.stored:
             self._uplink.note_frames({f"log:{RANGE}": 1})
         expected = await self._ask(record_codec.count_from(memory.first))
-        self._memory = memory
+        self._reporting = True
         asked_at = self._clock.now()
         response = await self._ask(record_codec.report_from(memory.first), turn_s=TURN_S_MAX)
-        self._memory = None
+        self._reporting = False
         reported = isinstance(response, RacpResponse) and response.request == record_codec.REPORT_RECORDS
         more = isinstance(response, RacpResponse) and response.request == record_codec.ABORT
         if not isinstance(response, RacpResponse) or not (reported or more):
-            memory.tell()
             raise BandFaulty("the band answers another question")
         complete = reported and response.code in (record_codec.SUCCESS, record_codec.NO_RECORDS_FOUND)
         memory.finish(asked_at if complete else None)
@@ -201,7 +214,7 @@ class Drain:
     def _recorded(self, data: bytes) -> None:
         if not self._within_bounds():
             return
-        if self._memory is None:
+        if self._memory is None or not self._reporting:
             self._uplink.note_frames({f"record:{UNASKED}": 1})
             return
         self._memory.take(data)
@@ -240,7 +253,7 @@ class _Memory:
         self._builder = MinuteBuilder(clock=clock, before=carried)
         self.carried = carried
         self._made_before = drained.minute  # minutes before this one were made
-        self._last = self.stored = drained.seq
+        self._last = self.stored = self.stored_before = drained.seq
         self._open: deque[tuple[int, int]] = deque()  # records (number, end) of minutes that may still be open
         self._reports: list[tuple[int, SelfReport]] = []  # with their records' numbers
         self._since_stored = 0
@@ -275,13 +288,13 @@ class _Memory:
             self._faults[fault] += 1
         self._since_stored += 1
         if self._since_stored >= STORE_EVERY:
-            self._store()
+            self.store()
 
     def finish(self, asked_at: float | None) -> None:
         """The report is over. `asked_at`: when it was asked for, if it was complete: minutes over by then are whole."""
         if asked_at is not None:
             self._builder.over(asked_at)
-        self._store()
+        self.store()
 
     def tell(self) -> None:
         """Count what came since the last time."""
@@ -290,7 +303,8 @@ class _Memory:
         self._faults.clear()
         self._since_stored = self._corrected = 0
 
-    def _store(self) -> None:
+    def store(self) -> None:
+        """Store the minutes that are whole, and how far the memory was read for them."""
         tables, dropped = self._builder.take()
         self._uplink.note_minutes(dropped)
         readings = []

@@ -230,12 +230,15 @@ class Outbox:
     def expire(self, before: float) -> int:
         """Remove what was added before `before` (unix seconds); no store would take it. Returns how many readings."""
         oldest = "SELECT added_at FROM outbox WHERE void_from IS NULL ORDER BY seq LIMIT 1"
-        gone = 0
+        gone, more = 0, True
         with self._lock:
-            while (row := self._db.execute(oldest).fetchone()) is not None and row[0] < before:
+            while more:  # in portions: what is added must not wait for them all
                 with self._transaction():
                     gone += self._throw(f"seq IN ({_OLDEST} LIMIT 1000) AND added_at < ?", (int(before),))
-            self._db.execute("DELETE FROM drained WHERE at < ?", (int(before),))
+                    row = self._db.execute(oldest).fetchone()
+                    more = row is not None and row[0] < int(before)
+            with self._transaction():
+                self._db.execute("DELETE FROM drained WHERE at < ?", (int(before),))
         forget_damaged(self._folder, before)
         return gone
 
@@ -243,10 +246,10 @@ class Outbox:
         """Consent was narrowed: this wearer's messages become what `keep` leaves. Returns how many readings went."""
         gone = 0
         with self._lock:
-            held = self._db.execute(
-                "SELECT seq, readings, added_at, payload FROM outbox WHERE pseudonym = ?", (pseudonym,)
-            ).fetchall()
             with self._transaction():
+                held = self._db.execute(
+                    "SELECT seq, readings, added_at, payload FROM outbox WHERE pseudonym = ?", (pseudonym,)
+                ).fetchall()
                 for seq, readings, added_at, payload in held:
                     message = wire.decode_readings(payload)
                     kept = keep(message)
@@ -264,7 +267,7 @@ class Outbox:
 
     def sync(self) -> None:
         """Make what was added safe from a power cut too."""
-        with self._lock:
+        with self._guarded():
             self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def close(self) -> None:

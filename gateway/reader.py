@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Final
 
@@ -161,7 +162,7 @@ class Reader:
         except asyncio.CancelledError:  # the radio, or the gateway, is at its end: no fault of the band's
             how = Ended.RADIO_LOST
             raise
-        except Fault as fault:  # the disk did not take a new bond; the memory has it
+        except (Fault, sqlite3.Error) as fault:  # the disk is damaged, or did not take a new bond (the memory has it)
             _log.error("a session ended: %s", fault)
         except Exception as fault:  # noqa: BLE001 (a fault of ours in one band's session must not end the others')
             _log.error("a session ended by a fault of the gateway: %s", type(fault).__name__)

@@ -17,7 +17,7 @@ from gateway.beats import BandBeats, StrapBeats
 from gateway.desk import MinuteDesk
 from gateway.drain import BandFaulty, Drain
 from gateway.gatt_codec import HeartRate, MalformedFrame
-from gateway.link import Peripheral
+from gateway.link import LinkLost, Peripheral
 from gateway.minutes import MinuteBuilder
 from gateway.recognition import NO_CONSENT, NO_SERIAL, NOT_PAIRED, NotRecognised, Recognition
 from gateway.rotation import Ended, Turn
@@ -140,7 +140,7 @@ class Session:
                 self._uplink.note_frames({f"{bad.frame}:{bad.reason}": 1})
 
     async def _drain(self, cover: Cover) -> Ended:
-        """Read the band's memory. The link, or a change of consent, ends it at once: what is stored by then counts."""
+        """Read the band's memory. A change of consent ends it at once: only what is stored by then counts."""
         drain = Drain(
             band=self._band,
             token=self._token,
@@ -155,17 +155,24 @@ class Session:
             while not (work.done() or self._band.closed.is_set() or self._over.is_set()):
                 await asyncio.wait((work, *waits), timeout=CHECK_S, return_when=asyncio.FIRST_COMPLETED)
                 self.check_consent()
-            if work.done():
-                complete = work.result()
-                if drain.carried is not None:
-                    self._desk.carry(self._token, cover.pseudonym, drain.carried)
-                return Ended.DRAINED if complete else Ended.MORE
-            return self._why_ended()
         finally:
             for task in (work, *waits):
                 task.cancel()
             await asyncio.gather(work, return_exceptions=True)
             self._turn.noted(filled=drain.filled)
+        try:
+            ended = Ended.DRAINED if work.result() else Ended.MORE
+        except (LinkLost, asyncio.CancelledError) as fault:
+            if self._over.is_set():
+                return self._why_ended()
+            if isinstance(fault, BandFaulty):
+                raise
+            if not drain.keep():
+                raise LinkLost("the link is gone, and nothing was read") from None
+            ended = Ended.LOST
+        if drain.carried is not None:
+            self._desk.carry(self._token, cover.pseudonym, drain.carried)
+        return ended
 
     def _why_ended(self) -> Ended:
         if self._stopped:

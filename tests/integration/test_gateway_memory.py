@@ -209,6 +209,31 @@ def test_a_band_without_consent_keeps_its_records(broker, town, tmp_path):
     within(run(), 20)
 
 
+def test_links_that_last_for_a_few_records_empty_a_memory(broker, town, tmp_path):
+    """At the end of its reach a band is heard, and lost soon: what came by then counts, and is no failure of its."""
+
+    async def run() -> None:
+        token, pseudonym = wearer(12)
+        town.give(token, pseudonym)
+        async with bands_of(12) as bands:
+            (band,) = bands.wristbands
+            notify, sent = band.peripheral.notify, itertools.count(1)
+
+            def cut_report(kind: Kind, value: bytes) -> bool:
+                if kind is Kind.RECORD and next(sent) % 70 == 0:  # of 180
+                    band.peripheral.drop_link()
+                return notify(kind, value)
+
+            band.peripheral.notify = cut_report
+            async with reading(broker, town, bands.radio, tmp_path, at=START + MINUTES * 60 + 120) as uplink:
+                await bands.done()
+            assert uplink.status().turns.keys() == {"lost", "drained"}
+            await until(lambda: len(town.readings) >= MINUTES)
+            assert minutes_of(town, pseudonym) == every_minute()
+
+    within(run(), 20)
+
+
 def test_links_lost_in_a_report_and_before_the_delete_make_no_minute_twice(broker, town, tmp_path):
     async def run() -> None:
         token, pseudonym = wearer(11)

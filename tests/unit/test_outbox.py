@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -108,7 +109,19 @@ def test_a_turn_of_a_day_ago_or_of_a_clock_that_was_wrong_is_not_known(
         assert (outbox.past(BAND, START) is not None) is kept
 
 
-def test_a_file_that_is_damaged_while_it_is_used_is_put_aside_and_a_new_one_takes_what_comes(tmp_path: Path):
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda outbox: outbox.add(BRAM, minutes(BRAM, 6000), [], now=START),
+        lambda outbox: outbox.expire(START + 1),
+        lambda outbox: outbox.narrow(ANNA, lambda _message: None),
+        lambda outbox: outbox.purge(ANNA),
+    ],
+    ids=["add", "expire", "narrow", "purge"],
+)
+def test_a_file_that_is_damaged_while_it_is_used_is_put_aside_and_a_new_one_takes_what_comes(
+    tmp_path: Path, use: Callable[[Outbox], object]
+):
     with Outbox(folder=tmp_path) as outbox:
         outbox.add(ANNA, minutes(ANNA, 6000), [], now=START)
         sent, before = outbox.after(0, 5), outbox.id
@@ -119,13 +132,20 @@ def test_a_file_that_is_damaged_while_it_is_used_is_put_aside_and_a_new_one_take
             damaged.seek(4096)
             damaged.write(os.urandom(file.stat().st_size - 4096))
         with pytest.raises(sqlite3.DatabaseError):
-            outbox.add(BRAM, minutes(BRAM, 6000), [], now=START)
+            use(outbox)
         outbox.add(BRAM, minutes(BRAM, 1), [], now=START)
         assert outbox.id != before
         assert [row.seq for row in outbox.after(0, 10)] == [1]
         assert outbox.remove(sent) == 0  # those numbers were the other one's
         assert len(outbox) == 1
-    assert (tmp_path / "outbox.damaged-1").exists()
+    assert [file.name for file in tmp_path.glob("outbox.damaged-*")] == ["outbox.damaged-1"]
+
+
+def test_what_is_as_old_as_the_bound_to_the_second_is_kept(tmp_path: Path):
+    with Outbox(folder=tmp_path) as outbox:
+        outbox.add(ANNA, minutes(ANNA, 1), [], now=START + 0.2)
+        assert outbox.expire(START + 0.7) == 0
+        assert outbox.expire(START + 1) == 1
 
 
 def test_rows_hold_at_most_sixty_items_and_come_oldest_first(tmp_path: Path):
