@@ -256,16 +256,17 @@ class Outbox:
 
     def narrow(self, pseudonym: str, keep: Callable[[wire.ReadingsMessage], wire.ReadingsMessage | None]) -> int:
         """Consent was narrowed: this wearer's messages become what `keep` leaves. Returns how many readings went."""
+        held = "SELECT seq, readings, added_at, payload FROM outbox WHERE pseudonym = ?"
         gone = 0
         with self._lock:
             with self._transaction():
-                held = self._db.execute(
-                    "SELECT seq, readings, added_at, payload FROM outbox WHERE pseudonym = ?", (pseudonym,)
-                ).fetchall()
-                for seq, readings, added_at, payload in held:
-                    message = wire.decode_readings(payload)
-                    kept = keep(message)
-                    if kept == message:
+                for seq, readings, added_at, payload in self._db.execute(held, (pseudonym,)).fetchall():
+                    try:
+                        message = wire.decode_readings(payload)
+                        kept = keep(message)
+                    except wire.Malformed:  # damaged: nobody knows what it holds
+                        message = kept = None
+                    if kept is not None and kept == message:
                         continue
                     gone += readings - (len(kept.readings) if kept else 0)
                     if kept is None:

@@ -60,9 +60,10 @@ class Sending:
         self._room = 1
         self._rescan = False
         self._rows: dict[int, Row] = {}  # in flight, by packet id
-        self._seqs: set[int] = set()  # of those
+        self._flying: set[tuple[int, int]] = set()  # outboxes and numbers of those
         self._to_tell: deque[wire.Stop] = deque()  # as many as there are bands at most
         self._stops: set[int] = set()  # packet ids of stops in flight
+        self._outbox_id = outbox.id
         self._cursor = 0
         self._held_back = False
         self._refused_until = 0.0
@@ -102,7 +103,7 @@ class Sending:
             packet_id, code = self._acks.popleft()
             row = self._rows.pop(packet_id, None)
             if row is not None:
-                self._seqs.discard(row.seq)
+                self._flying.discard((row.outbox, row.seq))
             elif packet_id in self._stops:
                 self._stops.discard(packet_id)
                 if code >= _FAILURE_MIN:
@@ -127,7 +128,7 @@ class Sending:
         self._lately.acknowledged(self._rows.values(), now)  # what was being sent again stands nowhere else
         self._lately.lost(now)
         self._rows.clear()
-        self._seqs.clear()
+        self._flying.clear()
         self._stops.clear()
         self._acks.clear()
         self._rescan = True
@@ -137,8 +138,9 @@ class Sending:
         self._tell(client)
         if time.monotonic() < self._refused_until:
             return
-        if self._rescan:
+        if self._rescan or self._outbox.id != self._outbox_id:  # a damaged one gave way to another, which counts anew
             self._rescan, self._cursor, self._held_back = False, 0, False
+            self._outbox_id = self._outbox.id
         # What was acknowledged just before the last connection broke; whose consent is not known is kept for later.
         again = self._lately.take(max(0, self._free))
         self._lately.keep([row for row in again if not (self._goes(row) and self._publish(client, row))])
@@ -147,7 +149,7 @@ class Sending:
             if not rows:
                 return
             for row in rows:
-                if row.seq not in self._seqs:
+                if (row.outbox, row.seq) not in self._flying:
                     if not self._goes(row):
                         self._held_back = True
                     elif not self._publish(client, row):
@@ -189,5 +191,5 @@ class Sending:
         if sent.rc not in _TAKEN:
             return False
         self._rows[sent.mid] = row
-        self._seqs.add(row.seq)
+        self._flying.add((row.outbox, row.seq))
         return True

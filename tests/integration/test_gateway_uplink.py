@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -174,6 +175,27 @@ def test_a_consent_that_ended_purges_the_outbox_also_when_the_gateway_was_away(o
         eventually(lambda: len(town.readings) == 5)
         assert {r.pseudonym for r in town.readings} == {him}
     assert all(her.encode() not in file.read_bytes() for file in (tmp_path / "outbox").iterdir())
+
+
+def test_what_comes_after_the_outbox_was_damaged_is_sent_too(address, town, name, tmp_path):
+    """The new one counts its messages anew."""
+    token, pseudonym = wearer(265)
+    town.give(token, pseudonym)
+    with uplink(address, name, tmp_path) as up:
+        assert up.wait_for_consents([token], 10)
+        for i in range(3):
+            up.accept(token, minutes(pseudonym, 1, START + 60 * i))
+        assert up.drain(20)
+        up._outbox._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        up._outbox._db.execute("PRAGMA cache_size = 0")
+        file = tmp_path / "outbox" / "outbox.sqlite"
+        with file.open("r+b") as damaged:
+            damaged.seek(4096)
+            damaged.write(os.urandom(file.stat().st_size - 4096))
+        up.accept(token, minutes(pseudonym, 1, START + 180))
+        up.accept(token, minutes(pseudonym, 1, START + 240))
+        assert up.drain(20)
+    eventually(lambda: START + 240 in {one.minute for one in town.readings})
 
 
 def test_a_narrowed_consent_narrows_the_outbox(own_broker, name, tmp_path):

@@ -90,3 +90,7 @@ def test_what_was_fetched_before_a_narrower_choice_does_not_go(uplink: Uplink):
 def test_a_row_that_was_damaged_on_the_disk_stops_nothing(uplink: Uplink):
     (whole,) = rows(uplink)
     assert not uplink._may_send(whole._replace(payload=whole.payload[:-1]))
+    uplink._outbox._db.execute("UPDATE outbox SET payload = substr(payload, 1, 9)")
+    uplink._consent_came(TOKEN, consent(2, Category.HEART))
+    assert rows(uplink) == []
+    assert uplink.status().minutes_dropped == {"outbox-withdrawn": 1}
