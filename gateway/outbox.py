@@ -264,10 +264,10 @@ class Outbox:
                     try:
                         message = wire.decode_readings(payload)
                         kept = keep(message)
+                        if kept == message:
+                            continue
                     except wire.Malformed:  # damaged: nobody knows what it holds
-                        message = kept = None
-                    if kept is not None and kept == message:
-                        continue
+                        kept = None
                     gone += readings - (len(kept.readings) if kept else 0)
                     if kept is None:
                         self._throw("seq = ?", (seq,))
