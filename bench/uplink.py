@@ -8,6 +8,8 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import paho.mqtt.client as mqtt
@@ -53,6 +55,20 @@ def give_consents(broker: BrokerAddress, people: list[tuple[str, str]]) -> None:
     client.loop_stop()
 
 
+@contextmanager
+def listening(broker: BrokerAddress) -> Iterator[None]:
+    """Somebody takes what goes out: what nobody takes a gateway keeps, and sends again."""
+    client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+    client.connect(broker.host, broker.port)
+    client.subscribe(wire.READINGS_FILTER)
+    client.loop_start()
+    try:
+        yield
+    finally:
+        client.disconnect()
+        client.loop_stop()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--people", type=int, default=400)
@@ -73,7 +89,10 @@ def main() -> None:
         process, broker = start_broker(Path(folder))
         try:
             give_consents(broker, people)
-            with Uplink(broker=broker, gateway="bench", district="WK034403", outbox=Path(folder) / "outbox") as uplink:
+            with (
+                listening(broker),
+                Uplink(broker=broker, gateway="bench", district="WK034403", outbox=Path(folder) / "outbox") as uplink,
+            ):
                 assert uplink.wait_for_consents([token for token, _ in people], 30)
                 begun, cpu = time.perf_counter(), time.process_time()
                 for (token, _), readings in zip(people, days, strict=True):

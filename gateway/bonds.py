@@ -6,7 +6,7 @@ pair` or `unpair` leaves for the running gateway.
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import os
 from collections.abc import Iterator
 from enum import StrEnum
@@ -17,6 +17,7 @@ import msgspec
 
 from contracts.ports import Fault
 
+_log = logging.getLogger(__name__)
 #: Bands that one gateway can be bonded with; then the one that bonded first gives way.
 BONDS_MAX: Final = 5_000
 #: An order to pair holds for so long.
@@ -84,6 +85,7 @@ class BondBook:
         self._orders = None if folder is None else folder / "orders"
         self._book = _Book()
         self.revision = 0  # another one after each change: who made something of the bonds looks again
+        self._told = ""  # the last trouble with the orders
         self._renewing: dict[str, float] = {}  # token -> until when it may pair, unix seconds
         if self._file is not None and self._orders is not None:
             try:
@@ -157,16 +159,34 @@ class BondBook:
     def take_orders(self, now: float) -> list[Ordered]:
         """The orders that were left since; a pairing is allowed from now on. `now` in unix seconds."""
         found = []
-        for path in sorted(self._orders.iterdir()) if self._orders is not None else ():
+        for path in self._left():
             order, _, token = path.name.partition("-")
-            with contextlib.suppress(FileNotFoundError):
-                path.unlink()
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as fault:  # what stays would be done again and again
+                self._tell(f"an order in {self._orders} cannot be taken ({fault.strerror}): it is not done")
+                continue
             if order in set(Order) and token:
                 found.append(Ordered(Order(order), token))
         for ordered in found:
             if ordered.order is Order.PAIR:
                 self._renewing[ordered.token] = now + ORDER_S
         return found
+
+    def _left(self) -> list[Path]:
+        if self._orders is None:
+            return []
+        try:
+            self._orders.mkdir(mode=0o700, parents=True, exist_ok=True)  # it may be removed
+            return sorted(self._orders.iterdir())
+        except OSError as fault:
+            self._tell(f"the orders in {self._orders} cannot be read ({fault.strerror}): none is done")
+            return []
+
+    def _tell(self, trouble: str) -> None:
+        if trouble != self._told:  # once, not at each look
+            self._told = trouble
+            _log.error("%s", trouble)
 
     def may_renew(self, token: str, now: float) -> bool:
         """Whether a person asked for this band to be paired (again)."""
@@ -184,5 +204,10 @@ class BondBook:
                 out.flush()
                 os.fsync(out.fileno())
             fresh.replace(self._file)
+            folder = os.open(self._file.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)  # or a power cut brings the old one back
+            finally:
+                os.close(folder)
         except OSError as fault:
             raise Fault(f"{self._file} cannot be written ({fault.strerror}): is the disk full?") from None

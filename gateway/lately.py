@@ -27,6 +27,7 @@ class Lately:
         self._keep_s = keep_s
         self._rows: deque[tuple[float, Row]] = deque(maxlen=keep_rows)
         self._again: deque[Row] = deque(maxlen=keep_rows)
+        self._forgotten: set[str] = set()  # since rows were taken
         self._lock = threading.Lock()
 
     def acknowledged(self, rows: Iterable[Row], at: float) -> None:
@@ -45,16 +46,18 @@ class Lately:
     def take(self, count: int) -> list[Row]:
         """The oldest rows that are to be sent again; they are given once."""
         with self._lock:
+            self._forgotten.clear()
             return [self._again.popleft() for _ in range(min(count, len(self._again)))]
 
     def keep(self, rows: Iterable[Row]) -> None:
-        """These could not be sent now: they are due again, after the others."""
+        """These, just taken, could not be sent now: they are due again, after the others."""
         with self._lock:
-            self._again.extend(rows)
+            self._again.extend(row for row in rows if row.pseudonym not in self._forgotten)
 
     def forget(self, pseudonym: str) -> None:
         """Nothing of this wearer may be sent again: the consent changed."""
         with self._lock:
+            self._forgotten.add(pseudonym)
             kept = [entry for entry in self._rows if entry[1].pseudonym != pseudonym]
             again = [row for row in self._again if row.pseudonym != pseudonym]
             self._rows.clear()

@@ -33,7 +33,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from contracts import wire
 from contracts.broker_url import BrokerAddress
 from contracts.consent import ConsentMessage
-from gateway.outbox import Outbox
+from gateway.outbox import Outbox, Row
 from gateway.sending import IN_FLIGHT_MAX, Sending
 
 #: How often the status is said, and who stopped.
@@ -48,8 +48,8 @@ _log = logging.getLogger(__name__)
 class Publisher:
     """Carries the outbox to the broker, and the consents from it. `start` and `stop` it; the rest is callbacks.
 
-    on_consent(token, message) and on_synced(tokens seen) are called in paho's and the pump's thread; they must not
-    block. may_send(pseudonym) is asked for each row just before it goes; stops() gives who stopped, as long as their
+    on_consent(token, message) and on_synced(whether a token was seen) are called in paho's and the pump's thread; they
+    must not block. may_send(row) is asked for each row just before it goes; stops() gives who stopped, as long as their
     consent does not say so.
     """
 
@@ -60,10 +60,10 @@ class Publisher:
         gateway: str,
         district: str,
         outbox: Outbox,
-        may_send: Callable[[str], bool],
+        may_send: Callable[[Row], bool],
         stops: Callable[[], Iterable[wire.Stop]],
         on_consent: Callable[[str, ConsentMessage | None], None],
-        on_synced: Callable[[set[str]], None],
+        on_synced: Callable[[Callable[[str], bool]], None],
         on_published: Callable[[int], None],
         housekeep: Callable[[], None],
         status: Callable[[], wire.GatewayStatus],
@@ -315,7 +315,7 @@ class Publisher:
         connection = self._connections
         waiting = self._connected and self._subscribed == connection and self._read != connection
         if waiting and (self._returned == connection or time.monotonic() - self._last_retained >= self._quiet_s):
-            self._on_synced(set(self._seen))
+            self._on_synced(lambda token: token in self._seen)  # as it is when asked: more may come just now
             self._sending.rescan()
             self._read, self._news = connection, True
             self._client.subscribe(wire.CONSENTS_FILTER, options=SubscribeOptions(qos=1, retainHandling=_SEND_NONE))

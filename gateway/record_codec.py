@@ -14,6 +14,8 @@ from gateway.gatt_codec import TICKS_PER_S, Body, Bytes, MalformedFrame, SelfRep
 
 RECORD_S_MAX: Final = 10
 ENTRIES_MAX: Final = 64
+#: The last sequence number: what is asked for next must be a number too.
+SEQ_MAX: Final = 0xFFFF_FFFE
 _PLACE: Final = 0x8000
 _MEASUREMENT, _SELF_REPORT = 1, 2
 #: Bits of `contents`, and of Record Contents.
@@ -106,7 +108,7 @@ def record(data: Bytes) -> MeasurementRecord | ReportRecord:
     body = Body("record", data)
     kind, contents, boot, clock, seq, time = body.take("<BBHHII")
     body.within(kind, _MEASUREMENT, _SELF_REPORT)
-    body.within(seq, 1, 0xFFFF_FFFF)
+    body.within(seq, 1, SEQ_MAX)
     if kind == _SELF_REPORT:
         body.within(contents, ANSWER, ANSWER)
         return ReportRecord(boot=boot, clock=clock, seq=seq, report=answer_at(time, body))

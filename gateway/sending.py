@@ -32,12 +32,14 @@ EXPIRY_S: Final = RETENTION_DAYS * 86_400
 #: It is said again twice a minute, by each gateway; what waits for an API that is away must not fill the broker.
 STOP_EXPIRY_S: Final = 600
 _FAILURE_MIN: Final = 0x80
+#: Else paho's own queue is full. What it is given without a connection it keeps for the next one.
+_TAKEN: Final = (MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_NO_CONN)
 
 
 class Sending:
     """The pump's; `acknowledged`, `rescan` and `forget` may be called in any thread.
 
-    may_send(pseudonym) is asked for each row just before it goes; now() is in unix seconds; `say` is told of trouble.
+    may_send(row) is asked for each row just before it goes; now() is in unix seconds; `say` is told of trouble.
     """
 
     def __init__(
@@ -46,7 +48,7 @@ class Sending:
         outbox: Outbox,
         topic: str,
         stop_topic: str,
-        may_send: Callable[[str], bool],
+        may_send: Callable[[Row], bool],
         now: Callable[[], float],
         say: Callable[[str], None],
     ) -> None:
@@ -163,6 +165,8 @@ class Sending:
             properties.MessageExpiryInterval = STOP_EXPIRY_S
             stop = self._to_tell.popleft()
             sent = client.publish(self._stop_topic, wire.encode(stop), qos=1, properties=properties)
+            if sent.rc not in _TAKEN:
+                return  # it is told again with the others
             self._stops.add(sent.mid)
 
     @property
@@ -175,15 +179,15 @@ class Sending:
         self._rescan = True
 
     def _goes(self, row: Row) -> bool:
-        return not row.pseudonym or self._may_send(row.pseudonym)
+        return not row.pseudonym or self._may_send(row)
 
     def _publish(self, client: mqtt.Client, row: Row) -> bool:
         # After the retention no store takes it: the broker need not keep it for longer (MQTT 5, 3.3.2.3.3).
         properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
         properties.MessageExpiryInterval = max(1, min(row.added_at + EXPIRY_S - int(self._now()), EXPIRY_S))
         sent = client.publish(self._topic, row.payload, qos=1, properties=properties)
-        if sent.rc not in (MQTTErrorCode.MQTT_ERR_SUCCESS, MQTTErrorCode.MQTT_ERR_NO_CONN):
-            return False  # paho's own queue is full; NO_CONN is kept by paho for the next connection
+        if sent.rc not in _TAKEN:
+            return False
         self._rows[sent.mid] = row
         self._seqs.add(row.seq)
         return True

@@ -20,7 +20,7 @@ from contracts.consent import STOP_CLOCK_S, ConsentMessage, ConsentMirror, Conse
 from contracts.ports import Clock, SystemClock
 from contracts.reading import RETENTION_DAYS, Reading, SelfReport
 from gateway.consent_gate import admit
-from gateway.outbox import BYTES_MAX, ROWS_MAX, Drained, Outbox
+from gateway.outbox import BYTES_MAX, ROWS_MAX, Drained, Outbox, Row
 from gateway.publisher import Publisher
 from gateway.rotation import Counts, Ended, Past
 from gateway.stops import Stops
@@ -63,6 +63,8 @@ class Uplink:
         self._lock = threading.Condition(threading.RLock())
         self._mirror = ConsentMirror()
         self._tokens: set[str] = set()
+        #: Consents, by pseudonym, by which the outbox could not be purged yet: the disk refused.
+        self._unapplied: dict[str, ConsentMessage] = {}
         self._ready = False
         self._status = wire.GatewayStatus(
             gateway=gateway,
@@ -287,17 +289,26 @@ class Uplink:
         if minutes:
             self._dropped[reason] += minutes
 
-    def _may_send(self, pseudonym: str) -> bool:
+    def _may_send(self, row: Row) -> bool:
+        """Whether all that is in it is consented to: it may have been read, or left, from before a narrower choice."""
         with self._lock:
-            if any(self._mirror.whose(token) == pseudonym for token in self._stops.tokens()):
+            if any(self._mirror.whose(token) == row.pseudonym for token in self._stops.tokens()):
                 return False
-            return self._mirror.by_pseudonym(pseudonym, self._clock.now()) is not None
+            cover = self._mirror.by_pseudonym(row.pseudonym, self._clock.now())
+            if cover is None:
+                return False
+            try:
+                message = wire.decode_readings(row.payload)
+            except wire.Malformed:  # damaged on the disk
+                return False
+            return _covered(message, cover) == message
 
     def _count_published(self, readings: int) -> None:
         with self._lock:
             self._published += readings
 
     def _housekeep(self) -> None:
+        self._apply_the_rest()
         self._outbox.sync()
         with self._lock:
             self._count(OUTBOX_EXPIRED, self._outbox.expire(self._clock.now() - RETENTION_DAYS * 86_400))
@@ -321,39 +332,52 @@ class Uplink:
             else:
                 self._tokens.add(token)
                 self._stops.settle(token, message)
-                try:
-                    self._apply_to_outbox(before, message)
-                except sqlite3.Error as fault:  # what is not covered stays unsent; the next start purges it
-                    _log.error("the outbox could not be purged (%s): is the disk full?", fault)
+                self._apply_to_outbox(before, message)
             self._lock.notify_all()
         self._publisher.rescan()
         self._tell_consent(token)
 
     def _apply_to_outbox(self, before: ConsentMessage | None, message: ConsentMessage) -> None:
         """What waits to be sent must be covered by the newest consent. A cleared one is unknown: it only holds back."""
+        if self._unapplied.pop(message.pseudonym, None) is not None:
+            before = None
         if len(self._outbox) == 0:
             return
         cover = self._mirror.by_pseudonym(message.pseudonym, self._clock.now())
-        if cover is None:
-            if message.state is not ConsentState.GIVEN:
-                self._count(OUTBOX_WITHDRAWN, self._outbox.purge(message.pseudonym))
+        same = before and before.purposes == message.purposes and before.valid_from >= message.valid_from
+        if message.state is ConsentState.GIVEN and (cover is None or same):
             return
-        if before is not None and before.purposes == message.purposes and before.valid_from >= message.valid_from:
+        try:
+            if cover is None:
+                gone = self._outbox.purge(message.pseudonym)
+            else:
+                gone = self._outbox.narrow(message.pseudonym, lambda waiting: _covered(waiting, cover))
+        except sqlite3.Error as fault:  # what is not covered stays unsent
+            self._unapplied[message.pseudonym] = message
+            _log.error("the outbox could not be purged (%s), and will be: is the disk full?", fault)
             return
+        self._count(OUTBOX_WITHDRAWN, gone)
 
-        def keep(waiting: wire.ReadingsMessage) -> wire.ReadingsMessage | None:
-            kept = admit(cover, waiting.readings, waiting.reports)
-            if not kept.readings and not kept.reports:
-                return None
-            return msgspec.structs.replace(waiting, readings=tuple(kept.readings), reports=tuple(kept.reports))
+    def _apply_the_rest(self) -> None:
+        with self._lock:
+            left = list(self._unapplied.values())
+            for message in left:
+                self._apply_to_outbox(None, message)
+        if left:
+            self._publisher.rescan()
 
-        self._count(OUTBOX_WITHDRAWN, self._outbox.narrow(message.pseudonym, keep))
-
-    def _consents_read(self, seen: set[str]) -> None:
+    def _consents_read(self, seen: Callable[[str], bool]) -> None:
         """All retained consents are read: a band whose message is gone is covered by nothing."""
         with self._lock:
-            gone = self._tokens - seen
             self._ready = True
+            for token in [token for token in self._tokens if not seen(token)]:
+                self._consent_came(token, None)
             self._lock.notify_all()
-        for token in gone:
-            self._consent_came(token, None)
+
+
+def _covered(message: wire.ReadingsMessage, cover: Cover) -> wire.ReadingsMessage | None:
+    """What of it is consented to; None: nothing."""
+    kept = admit(cover, message.readings, message.reports)
+    if not kept.readings and not kept.reports:
+        return None
+    return msgspec.structs.replace(message, readings=tuple(kept.readings), reports=tuple(kept.reports))

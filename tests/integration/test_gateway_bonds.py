@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -391,6 +392,19 @@ def test_a_bond_that_the_disk_does_not_take_is_told_and_holds_as_long_as_the_gat
 
     within(run(), 30)
     assert "bonds.json cannot be written (Is a directory): is the disk full?" in caplog.text
+
+
+def test_orders_that_cannot_be_taken_are_told_of_once_and_end_nothing(tmp_path, caplog):
+    book = BondBook(tmp_path)
+    (tmp_path / "orders" / "pair-a").mkdir()
+    book.leave(Order.PAIR, "b")
+    assert [one.token for one in book.take_orders(100.0)] == ["b"]
+    assert book.take_orders(101.0) == []
+    assert caplog.text.count("cannot be taken (Is a directory): it is not done") == 1
+    shutil.rmtree(tmp_path / "orders")
+    assert book.take_orders(102.0) == []
+    book.leave(Order.PAIR, "c")
+    assert [one.token for one in book.take_orders(103.0)] == ["c"]
 
 
 def test_an_order_ends_by_itself(tmp_path):

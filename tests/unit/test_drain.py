@@ -17,8 +17,8 @@ from firmware_sim import record
 from firmware_sim.physiology import Answer, Samples
 from firmware_sim.record import Stamp
 from firmware_sim.synthetic import Person, Wearing
-from gateway import drain
 from gateway.band_time import BandTime
+from gateway.memory import Memory
 from gateway.minutes import Carried
 from gateway.outbox import Drained
 from gateway.record_codec import EndedClock, LogState
@@ -89,13 +89,11 @@ def records(whole: Samples, *, clock: int = 1, first: int = 1, ahead: int = 0) -
     return made
 
 
-def memory(
-    kept: Kept, *, now: float, newest: int = 10_000, carried: Carried | None = None, **more: Any
-) -> drain._Memory:
+def memory(kept: Kept, *, now: float, newest: int = 10_000, carried: Carried | None = None, **more: Any) -> Memory:
     state = LogState(
         **{"log": 1, "boot": 1, "clock": 1, "oldest": 1, "newest": newest, "overwritten": 0, "ended": ()} | more
     )
-    return drain._Memory(
+    return Memory(
         token="token",
         cover=COVER,
         uplink=kept,  # type: ignore[arg-type]
@@ -273,3 +271,35 @@ def test_a_record_over_two_minutes_gives_each_its_seconds_once_also_in_another_s
     for got, wanted in zip(kept.readings, expected, strict=True):
         assert got.eda == pytest.approx(wanted.eda, abs=0.001)
         assert got.rmssd == pytest.approx(wanted.rmssd, abs=1.0)
+
+
+@pytest.mark.parametrize("read", [3, 9, 10, 31, 52])
+def test_what_one_gateway_made_another_does_not_make_of_the_rest(read: int):
+    """The band keeps the record that lasts into the next minute: of the one before it holds some seconds yet."""
+    whole, one, other = samples(10), Kept(), Kept()
+    wrong = ended(1, was_set=False, began=START + 5, at=START + 605, to=START + 600)
+    shifted = records(whole, ahead=5)
+    first = memory(one, now=START + 615, clock=2, ended=(wrong,))
+    for frame in shifted[:read]:
+        first.take(frame)
+    first.finish(record.end_of(shifted[read - 1]) - 5)
+    second = memory(other, now=START + 615, clock=2, ended=(wrong,), oldest=one.mark.seq + 1)
+    for frame in shifted[one.mark.seq :]:
+        second.take(frame)
+    second.finish(START + 615)
+    made = [*one.readings, *other.readings]
+    expected = fast_path(whole, ANNA)
+    assert [reading.minute for reading in made] == [reading.minute for reading in expected]
+    assert [reading.worn for reading in made] == [reading.worn for reading in expected]
+
+
+def test_what_a_full_disk_refused_is_counted_once_when_it_comes_again():
+    kept = Kept()
+    torn = [frame for frame in records(samples(10)) if not START + 300 < record.end_of(frame) <= START + 360]
+    for kept.full in (True, False):
+        reading = memory(kept, now=START + 615)
+        for frame in torn:
+            reading.take(frame)
+        reading.finish(START + 615)
+    assert len(kept.readings) == 9
+    assert kept.counts["minute:not-heard"] == 1

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from contracts import wire
-from gateway import bonds, consent_gate, drain, epochs, gatt_codec, minutes, session, uplink
+from gateway import bonds, consent_gate, drain, epochs, gatt_codec, memory, minutes, session, uplink
 from gateway.rotation import Ended
 from gateway.settings import GatewaySettings
 
@@ -27,7 +27,7 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "gateway.md
         *("no-beat-timing", "beats-differ", session.INTERNAL),
         *(how.name.lower().replace("_", "-") for how in Ended),
         *(bonds.LOST, bonds.MISSING, bonds.OTHER, bonds.FAILED),
-        *(drain.ORDER, drain.RANGE, drain.COUNT, drain.UNASKED),
+        *(memory.ORDER, memory.RANGE, drain.COUNT, drain.UNASKED, drain.KEPT),
     ],
 )
 def test_the_page_names_it(name: str):

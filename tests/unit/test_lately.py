@@ -37,6 +37,16 @@ def test_memory_is_bounded_by_time_and_by_number_and_the_newest_stay():
     assert lately.take(9) == [row(2), row(3), row(4)]
 
 
+def test_what_was_taken_to_be_sent_and_could_not_be_is_forgotten_too():
+    lately = Lately(keep_s=10)
+    lately.acknowledged([row(1), row(2, "b")], at=100)
+    lately.lost(at=101)
+    taken = lately.take(9)
+    lately.forget("a")
+    lately.keep(taken)
+    assert lately.take(9) == [row(2, "b")]
+
+
 def test_nothing_of_a_wearer_whose_consent_changed_is_sent_again():
     lately = Lately()
     lately.acknowledged([row(1, "a"), row(2, "b")], at=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -35,7 +35,7 @@ def publisher(outbox: Outbox) -> Iterator[Publisher]:
         gateway="gw",
         district="WK034403",
         outbox=outbox,
-        may_send=lambda _pseudonym: True,
+        may_send=lambda _row: True,
         stops=list,
         on_consent=lambda *_: None,
         on_synced=lambda _seen: None,
@@ -78,6 +78,19 @@ def test_what_was_being_sent_again_when_the_broker_dies_once_more_is_due_again(p
     outbox.remove([row])
     lose(publisher)
     assert publisher._sending._lately.take(9) == [row]
+
+
+def test_a_consent_that_comes_while_those_that_are_gone_are_counted_is_not_gone(publisher):
+    asked: list[bool] = []
+
+    def count(seen: Callable[[str], bool]) -> None:
+        publisher._seen.add("token")  # paho's thread hands one on
+        asked.append(seen("token"))
+
+    publisher._on_synced = count
+    publisher._subscribed = publisher._returned = publisher._connections = 1
+    publisher._note_sync()
+    assert asked == [True]
 
 
 def test_what_nobody_took_stays(publisher, outbox, caplog: pytest.LogCaptureFixture):

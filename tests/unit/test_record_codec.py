@@ -83,6 +83,7 @@ def heart(entries: str, *, seconds: int = 10, contact: str = "ff 03", bpm: str =
         (BYTES["Measurement record"] + b"\0", "trailing-bytes"),
         (b"\x01\x0f" + BYTES["Measurement record"][2:], "range"),
         (BYTES["Measurement record"][:6] + bytes(4) + BYTES["Measurement record"][10:], "range"),  # number 0
+        (BYTES["Measurement record"][:6] + b"\xff" * 4 + BYTES["Measurement record"][10:], "range"),  # and the last
         (b"\x02\x07" + BYTES["Self-report record"][2:], "range"),
         (heart("20 03"), "order"),  # an interval without a place
         (heart("40 80"), "order"),  # a place without an interval

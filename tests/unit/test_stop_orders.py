@@ -34,6 +34,7 @@ from gateway import gatt_codec as codec
 from gateway import profile
 from gateway.desk import MinuteDesk
 from gateway.link import LinkLost
+from gateway.outbox import Row
 from gateway.recognition import Recognised
 from gateway.rotation import Ended, Rotation, Turn
 from gateway.session import Session
@@ -169,6 +170,8 @@ class Orders(RuleBasedStateMachine):
         code = _registry.ledger.add_band(serial)
         person = _registry.ledger.enrol(code, district="WK034403", adult=True, language="nl", choices=CHOICES)
         self.person = person.record.principal_id
+        later = Reading(pseudonym=self.person, minute=4_102_444_800, hr=60.0)  # than any choice
+        self.waiting = Row(1, self.person, 1, wire.encode(wire.ReadingsMessage(seq=1, outbox=1, readings=(later,))))
         self.stops = BandStops(_registry.ledger, clock=_clock)
         self.moves = Moves(_registry.ledger, clock=_clock)
         self.word, self.presses = CHOSEN, 0
@@ -329,7 +332,7 @@ class Orders(RuleBasedStateMachine):
         for gateway in self.gateways:
             if gateway.told_of == self.presses:
                 assert gateway.uplink.cover(self.token) is None
-                assert not gateway.uplink._may_send(self.person)
+                assert not gateway.uplink._may_send(self.waiting)
                 assert all(not row.readings for row in gateway.uplink._outbox.after(0, 1_000))
 
     # And in the end
