@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
@@ -29,6 +30,10 @@ from gateway.rotation import PAST_S_MAX, Past
 #: A week of 200 bands is 2 million rows; what is older gives way first.
 ROWS_MAX: Final = 2_000_000
 BYTES_MAX: Final = 1 << 30
+#: How many messages expire with the lock held; and how long it is then left to who waits for it, s: a thread that takes
+#: it again at once would have it before any that is to be woken.
+_PORTION: Final = 1000
+_GIVE_WAY_S: Final = 0.001
 _OLDEST: Final = "SELECT seq FROM outbox WHERE void_from IS NULL ORDER BY seq"
 
 
@@ -63,6 +68,8 @@ class Outbox:
         self._bytes_max = bytes_max
         self._lock = threading.RLock()
         self._closed = False
+        #: The file was damaged, and there is no other one yet; and it is still to be put aside.
+        self._missing = self._in_place = False
         self._folder = folder
         try:
             self._begin()
@@ -78,11 +85,16 @@ class Outbox:
         self._seq: int
         #: Which outbox this is: another one counts its messages anew.
         self.id: int
-        self.id, self._salt = self._db.execute("SELECT id, salt FROM made").fetchone()
         held = "SELECT count(*), coalesce(sum(length(payload)), 0) FROM outbox"
-        self._rows, self._bytes = self._db.execute(held).fetchone()
         given = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'outbox'"
-        (self._seq,) = self._db.execute(given).fetchone()
+        try:
+            made = self._db.execute("SELECT id, salt FROM made").fetchone()
+            counted = self._db.execute(held).fetchone()
+            (seq,) = self._db.execute(given).fetchone()
+        except BaseException:
+            self._db.close()
+            raise
+        (self.id, self._salt), (self._rows, self._bytes), self._seq = made, counted, seq
 
     def __enter__(self) -> Self:
         return self
@@ -129,8 +141,8 @@ class Outbox:
         now: int,
         drained: Drained | None,
     ) -> int:
-        seq = self._seq
         with self._transaction():
+            seq = self._seq
             for some_readings, some_reports in _messages(readings, reports):
                 seq += 1
                 message = wire.ReadingsMessage(seq=seq, outbox=self.id, readings=some_readings, reports=some_reports)
@@ -203,7 +215,7 @@ class Outbox:
             with self._transaction():
                 gone = self._throw("pseudonym = ?", (pseudonym,))
             if gone:
-                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                self._checkpoint("TRUNCATE")
             return gone
 
     def stop(self, token: str, pressed_at: int, press: int, pseudonym: str) -> int:
@@ -212,7 +224,7 @@ class Outbox:
             with self._transaction():
                 self._db.execute("INSERT OR REPLACE INTO stops VALUES (?, ?, ?)", (token, pressed_at, press))
                 gone = self._throw("pseudonym = ?", (pseudonym,))
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # it outlasts a power cut, what went does not
+            self._checkpoint("TRUNCATE")  # it outlasts a power cut, what went does not
             return gone
 
     def stops(self) -> dict[str, tuple[int, int]]:
@@ -229,14 +241,14 @@ class Outbox:
         """Remove what was added before `before` (unix seconds); no store would take it. Returns how many readings."""
         oldest = "SELECT added_at FROM outbox WHERE void_from IS NULL ORDER BY seq LIMIT 1"
         gone, more = 0, True
-        with self._lock:
-            while more:  # in portions: what is added must not wait for them all
-                with self._transaction():
-                    gone += self._throw(f"seq IN ({_OLDEST} LIMIT 1000) AND added_at < ?", (int(before),))
-                    row = self._db.execute(oldest).fetchone()
-                    more = row is not None and row[0] < int(before)
+        while more:  # in portions, each with the lock taken anew: what is added goes in between them
             with self._transaction():
-                self._db.execute("DELETE FROM drained WHERE at < ?", (int(before),))
+                gone += self._throw(f"seq IN ({_OLDEST} LIMIT {_PORTION}) AND added_at < ?", (int(before),))
+                row = self._db.execute(oldest).fetchone()
+                more = row is not None and row[0] < int(before)
+            time.sleep(_GIVE_WAY_S)
+        with self._transaction():
+            self._db.execute("DELETE FROM drained WHERE at < ?", (int(before),))
         forget_damaged(self._folder, before)
         return gone
 
@@ -260,13 +272,12 @@ class Outbox:
                         self._delete("seq = ?", (seq,))
                         self._insert(Row(seq, pseudonym, len(kept.readings), wire.encode(kept), added_at))
             if gone:
-                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                self._checkpoint("TRUNCATE")
         return gone
 
     def sync(self) -> None:
         """Make what was added safe from a power cut too."""
-        with self._guarded():
-            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        self._checkpoint("PASSIVE")
 
     def close(self) -> None:
         """Let go of the file. Repeatable."""
@@ -321,24 +332,45 @@ class Outbox:
             gone += self._throw(f"seq IN ({_OLDEST} LIMIT ?)", (surplus,))
         return gone
 
+    def _checkpoint(self, how: str) -> None:
+        with self._guarded():
+            self._db.execute(f"PRAGMA wal_checkpoint({how})")
+
     @contextmanager
     def _guarded(self) -> Iterator[None]:
-        """With the lock. A damaged file gives way to a new one; the caller still hears of the fault."""
+        """With the lock. A damaged file gives way to a new one; the caller still hears of the fault.
+
+        A disk that is full or read-only does not let it: then each use tries that again first. Raises sqlite3.Error.
+        """
         with self._lock:
+            if self._missing and not self._closed:
+                self._replace()
             try:
                 yield
             except sqlite3.Error as fault:
                 if is_damaged(fault):
                     self._db.close()
-                    put_aside(self._folder)
-                    self._begin()
+                    self._missing = self._in_place = True
+                    self._rows = self._bytes = self._seq = 0
+                    with suppress(sqlite3.Error):  # the next use tells of it
+                        self._replace()
                 raise
+
+    def _replace(self) -> None:
+        try:
+            if self._in_place:
+                put_aside(self._folder)
+                self._in_place = False
+            self._begin()
+        except OSError as fault:
+            raise sqlite3.OperationalError(f"the outbox is damaged and cannot be put aside: {fault}") from fault
+        self._missing = False
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         """All or nothing, the counters in memory included."""
-        counters = self._rows, self._bytes
         with self._guarded():
+            counters = self._rows, self._bytes
             try:
                 self._db.execute("BEGIN IMMEDIATE")
                 yield

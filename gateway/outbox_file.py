@@ -76,14 +76,17 @@ def is_damaged(fault: sqlite3.Error) -> bool:
 
 
 def put_aside(folder: Path) -> None:
-    """Keep a damaged file under another name. Whoever had it open must have let go of it."""
+    """Keep a damaged file under another name. Whoever had it open must have let go of it. Raises OSError."""
     file = folder / NAME
     number = 1
     while (aside := file.with_suffix(f".damaged-{number}")).exists():
         number += 1
     for suffix in ("-wal", "-shm"):
         file.with_name(file.name + suffix).unlink(missing_ok=True)
-    file.rename(aside)
+    try:
+        file.rename(aside)
+    except FileNotFoundError:  # somebody took it away
+        return
     _log.error("the outbox was damaged; it is kept as %s and a new one begun", aside.name)
 
 

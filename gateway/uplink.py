@@ -310,8 +310,9 @@ class Uplink:
     def _housekeep(self) -> None:
         self._apply_the_rest()
         self._outbox.sync()
+        gone = self._outbox.expire(self._clock.now() - RETENTION_DAYS * 86_400)  # without our lock: it can take long
         with self._lock:
-            self._count(OUTBOX_EXPIRED, self._outbox.expire(self._clock.now() - RETENTION_DAYS * 86_400))
+            self._count(OUTBOX_EXPIRED, gone)
 
     def _consent_came(self, token: str, message: ConsentMessage | None) -> None:
         with self._lock:

@@ -1,4 +1,7 @@
-"""A disk that can be filled: a tmpfs in a mount namespace of its own, which needs no root (user namespaces do)."""
+"""A disk that can be filled, or made read-only: a tmpfs in a mount namespace of its own.
+
+It needs no root: user namespaces do.
+"""
 
 from __future__ import annotations
 
@@ -62,3 +65,13 @@ class SmallDisk:
 
     def make_room(self) -> None:
         (self.seen / "ballast").unlink(missing_ok=True)
+
+    def make_read_only(self) -> None:
+        """As a card that fails: what is open stays so, and no name on it can be made, changed or taken away."""
+        self._say('mount --bind "$1" "$1" && mount -o remount,bind,ro "$1"')
+
+    def make_writable(self) -> None:
+        self._say('umount "$1"')
+
+    def _say(self, script: str) -> None:
+        subprocess.run([*self.within, "sh", "-c", script, "sh", str(self.path)], check=True)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 import logging
+import os
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -172,6 +174,82 @@ def test_a_damaged_outbox_knows_nothing_of_a_band_and_the_next_one_takes_it_in(n
     assert up.past("a band") is not None
 
 
+ON_A_DISK = """
+import json, os, sys
+from pathlib import Path
+from contracts.broker_url import BrokerAddress
+from contracts.reading import Reading
+from gateway.outbox import Drained
+from gateway.rotation import Past
+from gateway.uplink import Uplink
+folder, port, name, token, pseudonym = sys.argv[1:]
+reading = Reading(pseudonym=pseudonym, minute=1_762_500_000, hr=60.0)
+with Uplink(broker=BrokerAddress("127.0.0.1", int(port)), gateway=name, district="WK034403",
+            outbox=Path(folder) / "outbox", quiet_s=0.1) as up:
+    assert up.wait_for_consents([token], 20)
+    file = (Path(folder) / "outbox" / "outbox.sqlite").open("r+b", buffering=0)
+    for line in sys.stdin:
+        if line.strip() == "damage":
+            db = up._outbox._db
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            db.execute("PRAGMA cache_size = 0")
+            file.write(b"\\xff" * os.fstat(file.fileno()).st_size)
+        stored = up.store(Drained(token, 1, 1), [reading]) if line.strip() == "store" else None
+        up.note_past({"a band": Past(5)})
+        print(json.dumps([stored, up.past("a band") is not None, up.status().outbox_rows]), flush=True)
+"""
+
+
+def test_the_gateway_bears_an_outbox_that_is_damaged_on_a_disk_that_became_read_only(own_broker, name, tmp_path):
+    token, pseudonym = wearer(780)
+    with town_of(own_broker.address, name) as town, SmallDisk(tmp_path / "disk", mebibytes=4) as disk:
+        town.give(token, pseudonym)
+        with user_of(disk, ON_A_DISK, own_broker.port, name, token, pseudonym) as gateway:
+
+            def say(line: str) -> tuple[bool | None, bool, int]:
+                gateway.stdin.write(line + "\n")
+                gateway.stdin.flush()
+                stored, known, rows = json.loads(gateway.stdout.readline())
+                return stored, known, rows
+
+            assert say("note")[1]
+            disk.make_read_only()
+            assert not say("damage")[1]
+            for _ in range(2):
+                assert say("store") == (False, False, 0)
+            disk.make_writable()
+            assert say("store")[:2] == (True, True)
+        assert gateway.returncode == 0
+
+
+def user_of(disk: SmallDisk, program: str, *words: object) -> subprocess.Popen[str]:
+    """`program`, on that disk, with its path and these words."""
+    return subprocess.Popen(
+        [*disk.within, sys.executable, "-c", program, str(disk.path), *(str(word) for word in words)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},  # the words of the disk do not keep the folder
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_who_hands_readings_in_does_not_wait_for_a_long_expiry(name, tmp_path, monkeypatch):
+    up = uplink(BrokerAddress("127.0.0.1", 1), name, tmp_path)  # it is not connected
+    expired: list[float] = []
+
+    def expire(before: float) -> int:
+        other = threading.Thread(target=up.note_frames, args=({"frame": 1},), daemon=True)
+        other.start()
+        other.join(5)
+        expired.append(before)
+        return 0 if other.is_alive() else 7
+
+    monkeypatch.setattr(up._outbox, "expire", expire)
+    up._housekeep()
+    assert len(expired) == 1
+    assert up.status().minutes_dropped == {"outbox-expired": 7}
+
+
 FULL_DISK = """
 import json, sys
 from pathlib import Path
@@ -203,16 +281,7 @@ def test_on_a_full_disk_nothing_counts_as_read_and_with_room_again_all_goes_on(o
     token, pseudonym = wearer(760)
     with town_of(own_broker.address, name) as town, SmallDisk(tmp_path / "disk", mebibytes=4) as disk:
         town.give(token, pseudonym)
-        with subprocess.Popen(
-            [
-                *(*disk.within, sys.executable, "-c", FULL_DISK),
-                *(str(disk.path), str(own_broker.port), name, token, pseudonym),
-            ],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        ) as gateway:
+        with user_of(disk, FULL_DISK, own_broker.port, name, token, pseudonym) as gateway:
 
             def say(line: str) -> tuple[bool, int, int, dict[str, int]]:
                 assert gateway.stdin is not None
