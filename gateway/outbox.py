@@ -25,13 +25,11 @@ from contracts import wire
 from contracts.ports import Fault
 from contracts.reading import Reading, SelfReport
 from gateway.outbox_file import forget_damaged, is_damaged, open_file, put_aside
-from gateway.rotation import Past
+from gateway.rotation import PAST_S_MAX, Past
 
 #: A week of 200 bands is 2 million rows; what is older gives way first.
 ROWS_MAX: Final = 2_000_000
 BYTES_MAX: Final = 1 << 30
-#: What is still known of a band's turns, s.
-_PAST_S_MAX: Final = 86_400
 #: How many messages expire with the lock held; and how long it is then left to who waits for it, s: a thread that takes
 #: it again at once would have it before any that is to be woken.
 _PORTION: Final = 1000
@@ -175,7 +173,7 @@ class Outbox:
         """
         known = "SELECT at, read_at, rest_until FROM turns WHERE band = ? AND at BETWEEN ? AND ?"
         with self._guarded():
-            row = self._db.execute(known, (self._hashed(band), now - _PAST_S_MAX, now)).fetchone()
+            row = self._db.execute(known, (self._hashed(band), now - PAST_S_MAX, now)).fetchone()
         return Past(now - row[0], max(now - row[1], 0.0), max(row[2] - now, 0.0)) if row is not None else None
 
     def note_past(self, past: Mapping[str, Past], now: float) -> None:
@@ -187,7 +185,7 @@ class Outbox:
         noted = "INSERT OR REPLACE INTO turns (at, read_at, rest_until, band) VALUES (?, ?, ?, ?)"
         with self._transaction():
             self._db.executemany(noted, rows)
-            self._db.execute("DELETE FROM turns WHERE abs(at - ?) > ?", (now, _PAST_S_MAX))
+            self._db.execute("DELETE FROM turns WHERE abs(at - ?) > ?", (now, PAST_S_MAX))
 
     def _hashed(self, band: str) -> bytes:
         return blake2b(band.encode(), digest_size=16, key=self._salt).digest()

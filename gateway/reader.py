@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Final
 
@@ -195,7 +196,7 @@ class _Station:
         self._name = str(radio)
         self._rotation = rotation
         self._serve = serve
-        self._sightings: dict[str, Sighting] = {}
+        self._sightings: OrderedDict[str, Sighting] = OrderedDict()  # who was heard last is the last
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Read until stopped; see Reader."""
@@ -258,9 +259,10 @@ class _Station:
             await made.wait()
 
     def _heard(self, sighting: Sighting) -> None:
-        if len(self._sightings) >= BANDS_MAX and sighting.address not in self._sightings:
-            self._sightings.clear()  # who is still there is heard again in a second
         self._sightings[sighting.address] = sighting
+        self._sightings.move_to_end(sighting.address)
+        if len(self._sightings) > BANDS_MAX:  # one at a time: who is due a turn should have one
+            self._sightings.popitem(last=False)
         self._rotation.heard(sighting.address, self._name, _now(), past=self._past)
 
 

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import Enum
+from itertools import islice, takewhile
 from typing import Final, NamedTuple
 
 #: A band that was not heard for so long is not there.
 HEARD_S_MAX: Final = 30.0
-#: Keys kept; addresses change, so old ones give way.
+#: Keys kept; addresses change, so old ones give way, so many at once that room is seldom looked for.
 BANDS_MAX: Final = 5_000
+_GIVE_WAY: Final = 100
+#: What is still known of a band that was not heard since, and had no turn, s.
+PAST_S_MAX: Final = 86_400
 #: A band whose memory was read is left alone for so long: each connection costs it charge.
 REVISIT_S: Final = 600.0
 #: A band with little charge, or with much in its memory, waits as if it had waited so many times as long.
@@ -97,6 +101,7 @@ class _Band:
     def __init__(self, now_s: float, past: Past | None, revisit_s: float) -> None:
         self.met = past is not None  # had a turn; without a bond its address, and its wait, begins anew each 15 minutes
         self.heard_s: dict[str, float] = {}  # by radio
+        self.seen_s = now_s  # when it was last heard, or its last turn ended
         self.every_s = ADVERTISING_S_MAX  # between its last two advertisements that one radio heard
         past = past or Past(0.0)
         self.turn_s = now_s - past.turn_s  # the end of its last turn; before the first one, when it was first heard
@@ -123,7 +128,7 @@ class _Band:
         gap_s = now_s - self.heard_s.get(radio, now_s)
         if gap_s >= ADVERTISING_S_MIN:
             self.every_s = gap_s  # or several times as long, if some were missed: it advertises at those moments, too
-        self.heard_s[radio] = now_s
+        self.heard_s[radio] = self.seen_s = now_s
 
     def waited_s(self, now_s: float) -> float:
         return (now_s - self.turn_s) * (URGENT if self.urgent else 1.0)
@@ -152,23 +157,24 @@ class Rotation:
     def __init__(self, *, slots: Mapping[str, int], revisit_s: float = REVISIT_S) -> None:
         self._slots = dict(slots)
         self._revisit_s = revisit_s
-        self._bands: dict[str, _Band] = {}
+        self._bands: dict[str, _Band] = {}  # who was seen last is the last
         self._new_had_turn = dict.fromkeys(slots, False)  # by radio: whether the last turn was one's never met before
 
     def heard(
         self, key: str, radio: str, now_s: float, *, past: Callable[[str], Past | None] = lambda _key: None
     ) -> None:
         """A band advertised. `past` tells of one that is new what was known of it before a restart."""
-        band = self._bands.get(key)
+        band = self._bands.pop(key, None)
         if band is None:
             if len(self._bands) >= BANDS_MAX:
-                free = (other for other, known in self._bands.items() if known.radio is None)
-                del self._bands[min(free, key=lambda one: max(self._bands[one].heard_s.values(), default=0.0))]
-            band = self._bands[key] = _Band(now_s, past(key), self._revisit_s)
+                self._make_room()
+            band = _Band(now_s, past(key), self._revisit_s)
+        self._bands[key] = band
         band.heard(radio, now_s)
 
     def next(self, radio: str, now_s: float) -> str | None:
         """The band to connect to now by this radio; it has a slot until `ended`. None: no slot, or nobody waits."""
+        self._forget_old(now_s)
         free = self._slots[radio] - sum(band.radio == radio for band in self._bands.values())
         if free <= 0:
             return None
@@ -217,8 +223,8 @@ class Rotation:
 
     def ended(self, key: str, how: Ended, now_s: float) -> None:
         """A turn is over."""
-        band = self._bands[key]
-        band.radio = None
+        band = self._bands[key] = self._bands.pop(key)
+        band.radio, band.seen_s = None, now_s
         band.heard_s.clear()  # it must be heard again: it may be gone, or have another address by now
         if how is Ended.RADIO_LOST:  # no fault of the band's: its place, and what it is known for, stay
             return
@@ -242,7 +248,9 @@ class Rotation:
             band.again = False
             band.try_again()
         if band.identity is not None and self._idle(band.identity):  # it bonded in this turn
-            self._bands[band.identity] = self._bands.pop(key)
+            del self._bands[key]
+            self._bands.pop(band.identity, None)
+            self._bands[band.identity] = band
 
     def past(self, now_s: float, *, since_s: float = float("-inf")) -> dict[str, Past]:
         """What a restart should know of each band that had a turn, and changed since."""
@@ -280,6 +288,22 @@ class Rotation:
             read=sum(now_s - b.read_s <= READ_S_MAX for b in there),
             without_consent=sum(b.without_consent for b in there),
         )
+
+    def _forget_old(self, now_s: float) -> None:
+        old = takewhile(lambda one: now_s - one[1].seen_s > PAST_S_MAX, self._bands.items())
+        for key in [key for key, band in old if band.radio is None]:
+            del self._bands[key]
+
+    def _make_room(self) -> None:
+        """Those seen longest ago give way: of the never met, or, if these are more, of those that had a turn.
+
+        So new addresses without end push out no band that is known, unless these fill half of the table; and those
+        that had a turn, be it in vain, leave the other half to bands that have yet to come to theirs.
+        """
+        met = 2 * sum(band.met for band in self._bands.values()) > len(self._bands)
+        free = (key for key, band in self._bands.items() if band.met is met and band.radio is None)
+        for key in list(islice(free, _GIVE_WAY)):
+            del self._bands[key]
 
     def _idle(self, key: str) -> bool:
         return key not in self._bands or self._bands[key].radio is None

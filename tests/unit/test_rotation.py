@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from gateway.rotation import BANDS_MAX, NEARLY, REVISIT_S, Ended, Past, Rotation
+from gateway.rotation import BANDS_MAX, NEARLY, PAST_S_MAX, REVISIT_S, Ended, Past, Rotation
 
 A, B = "hci0", "hci1"
 
@@ -413,10 +413,61 @@ def test_the_addresses_that_it_knows_are_bounded():
     rotation = rotation_of()
     hear(rotation, ["kept"], 0)  # type: ignore[arg-type]
     assert rotation.next(A, 0) == "kept"
-    for number in range(BANDS_MAX + 10):
+    for number in range(3 * BANDS_MAX):
         rotation.heard(str(number), A, number)
-    assert len(rotation._bands) == BANDS_MAX
+        assert len(rotation._bands) <= BANDS_MAX
+    assert len(rotation._bands) > 0.9 * BANDS_MAX
     end(rotation, "kept", Ended.LOST, 0)
+
+
+@pytest.mark.parametrize(
+    ("how", "times", "wait_s"), [(Ended.DRAINED, 1, REVISIT_S), (Ended.FAULTY, 3, 240), (Ended.FAILED, 4, 16)]
+)
+def test_no_number_of_passers_by_makes_a_band_that_waits_a_new_one(how: Ended, times: int, wait_s: float):
+    rotation, now = rotation_of(), 0.0
+    for turn in range(times):
+        now += 1_000
+        hear(rotation, "A", now)
+        assert rotation.next(A, now) == "A"
+        for number in range(BANDS_MAX):
+            rotation.heard(f"{turn}-{number}", A, now - 60)
+        rotation.ended("A", how, now)
+    for number in range(3 * BANDS_MAX):
+        rotation.heard(f"late {number}", A, now - 40 + number / BANDS_MAX)
+    hear(rotation, "A", now + wait_s - 1)
+    assert rotation.next(A, now + wait_s - 1) is None
+    assert rotation.next(A, now + wait_s) == "A"
+
+
+@pytest.mark.parametrize("met", [0, BANDS_MAX], ids=["the table full of strangers", "full of bands that had a turn"])
+def test_a_new_band_has_its_turn_among_new_addresses_without_end(met: int):
+    """200 a second, 10 s a turn: who is heard once only is gone after 30 s, so that the new band waited longest."""
+    rotation, band = rotation_of(), "a band that advertises every 10 s"
+    for number in range(BANDS_MAX):
+        rotation.heard(f"old {number}", A, 0, past=lambda _key: Past(0) if met else None)
+    turns: list[str] = []
+    for second in range(100, 200):
+        if second % 10 == 0:
+            rotation.heard(band, A, second)
+        for number in range(200):
+            rotation.heard(f"{second} {number}", A, second + number / 200)
+        if second % 10 == 9 and (name := rotation.next(A, second + 1)) is not None:
+            turns.append(name)
+            end(rotation, name, Ended.FAILED, second + 1)
+    assert band in turns[:6]
+
+
+def test_who_was_seen_last_a_day_ago_is_forgotten_but_not_who_is_connected():
+    rotation = rotation_of()
+    hear(rotation, "A", 0)
+    assert rotation.next(A, 0) == "A"
+    for number in range(1_000):
+        rotation.heard(f"{number}", A, 10)
+    hear(rotation, "B", 20)
+    assert rotation.next(A, 10 + PAST_S_MAX) is None
+    assert len(rotation._bands) == 1_002
+    assert rotation.next(A, 15 + PAST_S_MAX) is None
+    assert set(rotation._bands) == {"A", "B"}
 
 
 @pytest.mark.parametrize("seed", range(5))
