@@ -242,6 +242,10 @@ class Ledger:
         with self._engine.connect() as connection:
             return last_words.current(connection, pseudonym)
 
+    def cover(self, pseudonym: str) -> Cover | None:
+        """What the last choice covers now, as gateways and ingest judge by it. Raises LookupError."""
+        return cover_of(records.message_of(self.current(pseudonym), 0), self._clock.now())
+
     def history(self, pseudonym: str) -> list[records.Record]:
         """All that the ledger holds of one volunteer, oldest first."""
         query = select(CONSENT_EVENTS.c.body).where(CONSENT_EVENTS.c.pseudonym == pseudonym)

@@ -100,17 +100,15 @@ def show_answer(visit: Visit) -> Response:
 def answer(visit: Visit) -> Response:
     """Send an answer the way that a band's goes. A second one within a minute takes the place of the first."""
     parts, fields = visit.parts, visit.fields
-    record = parts.ledger.current(visit.pseudonym)
-    now = parts.clock.now()
-    categories = {c for chosen in record.purposes.values() for c in chosen}
-    if not record.stands or now >= record.valid_until or Category.SELF_REPORT not in categories:
+    cover = parts.ledger.cover(visit.pseudonym)
+    if cover is None or Category.SELF_REPORT not in cover.categories:
         return _answer(visit, ["answer-no"], status=409)
     marks = marks_in(fields)
     if marks is None:
         return _answer(visit, ["marks"], status=400)
-    at = max(int(now) // _MINUTE_S * _MINUTE_S, record.valid_from)
+    at = max(int(parts.clock.now()) // _MINUTE_S * _MINUTE_S, cover.valid_from)
     report = SelfReport(pseudonym=visit.pseudonym, at=at, safe=marks[0], happy=marks[1], reason=reason_in(fields))
-    if parts.publisher is None or not parts.publisher.publish_report(record.district, report):
+    if parts.publisher is None or not parts.publisher.publish_report(cover.district, report):
         return _answer(visit, ["answer-later"], status=503)
     parts.prompts.answered(visit.pseudonym)
     return visit.go("/mijn/antwoord/dank")

@@ -15,8 +15,9 @@ from api.volunteer import own_data
 from api.volunteer.guarding import failed, wait
 from api.volunteer.own_pages import marks_in, reason_in
 from api.volunteer.web import CODE_LETTERS_MAX, Visit, add
+from contracts.consent import Cover
 from contracts.ports import StoredReport
-from contracts.reading import Reason, SelfReport
+from contracts.reading import Category, Reason, SelfReport
 
 router = APIRouter()
 _AT_DIGITS_MAX: Final = 11
@@ -40,13 +41,21 @@ def correct_district(visit: Visit) -> Response:
 
 
 def show_answer(visit: Visit) -> Response:
-    """One answer that was given, to be corrected."""
-    return _answer(visit, _stored(visit, visit.request.query_params.get("at", "")), ())
+    """One answer that was given, to be corrected; or why it cannot be."""
+    stored = _stored(visit, visit.request.query_params.get("at", ""))
+    why = _refusal(visit.parts.ledger.cover(visit.pseudonym), stored.report)
+    return _answer(visit, stored, ()) if why is None else _kept_as_it_is(visit, why)
 
 
 def correct_answer(visit: Visit) -> Response:
-    """The right answer in the place of the wrong one, by the way that answers go: ingest admits it, or does not."""
+    """The right answer in the place of the wrong one, by the way that answers go.
+
+    What ingest would refuse is refused here: it says so to nobody, and the page would say that it worked.
+    """
     stored = _stored(visit, visit.fields.get("at", ""))
+    why = _refusal(visit.parts.ledger.cover(visit.pseudonym), stored.report)
+    if why is not None:
+        return _kept_as_it_is(visit, why)
     marks, publisher = marks_in(visit.fields), visit.parts.publisher
     if marks is None:
         return _answer(visit, stored, ["marks"], status=400)
@@ -110,6 +119,9 @@ _FAULTS: Final = {
 
 def _corrections(visit: Visit, faults: Sequence[str], *, status: int = 200, wait: int = 0) -> Response:
     rows = None if visit.parts.own_data is None else own_data.read(visit.parts, visit.pseudonym, purpose="correction")
+    cover = visit.parts.ledger.cover(visit.pseudonym)
+    reports = [] if rows is None else rows.reports[::-1]
+    refused = {r.report.at: why for r in reports if (why := _refusal(cover, r.report)) is not None}
     return visit.page(
         "mijn_verbeteren.html",
         "/mijn/verbeteren",
@@ -118,7 +130,8 @@ def _corrections(visit: Visit, faults: Sequence[str], *, status: int = 200, wait
         faults=faults,
         record=visit.parts.ledger.current(visit.pseudonym),
         districts=visit.parts.districts.all(),
-        reports=[] if rows is None else rows.reports[::-1],
+        reports=reports,
+        refused=refused,
     )
 
 
@@ -138,6 +151,20 @@ def _answer(visit: Visit, stored: StoredReport, faults: Sequence[str], *, status
         reasons=[reason.value for reason in Reason],
         at=report.at,
     )
+
+
+def _refusal(cover: Cover | None, report: SelfReport) -> str | None:
+    """Why ingest would not store this answer again, as the page's text is called; None: it would."""
+    if cover is None:
+        return "correct-stopped"
+    if cover.keeps(report):
+        return None
+    return "correct-before" if Category.SELF_REPORT in cover.categories else "correct-no"
+
+
+def _kept_as_it_is(visit: Visit, why: str) -> Response:
+    """An answer that cannot be corrected: why, and what can be done instead."""
+    return visit.page("mijn_antwoord_vast.html", "/mijn/verbeteren/antwoord", status=409, faults=[why])
 
 
 def _stored(visit: Visit, at: str) -> StoredReport:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Final
 
 import httpx
 import pytest
@@ -17,12 +19,16 @@ from analytics.budget import Entry
 from api.pacing import PER_HOUR_MAX
 from api.volunteer import own_fhir
 from contracts.consent import Purpose
-from contracts.ports import StoredReading
+from contracts.ports import ReadingStore, StoredReading
 from contracts.reading import Category, Reading, Reason
 from contracts.release import METHOD_VERSION, Cadence, ReasonCount
-from tests.api_support import BAND_KEY, NOW, midnight, serving
-from tests.api_volunteers import SECRET, Town, csrf_in, post
+from contracts.wire import ReadingsMessage
+from ingest.admission import Heard, admit
+from ingest.app import Ingest, open_store
+from tests.api_support import BAND_KEY, NOW, midnight, registry_for, serving
+from tests.api_volunteers import SECRET, YES, Person, Town, csrf_in, post
 from tests.registrykit.databases import url_of
+from tests.servers import Broker, until
 
 #: The day on which each person of the town has two hours of readings and an answer.
 DAY = date(2026, 11, 22)
@@ -124,18 +130,76 @@ def test_a_wrong_district_is_corrected_and_the_receipt_says_so(town: Town, url: 
     assert (refused.status_code, "U doet nu niet mee" in refused.text) == (409, True)
 
 
-def test_only_an_own_answer_can_be_corrected(town: Town, url: str) -> None:
-    person = town.enrol(url)
+def test_only_an_own_answer_can_be_corrected(tmp_path: Path) -> None:
+    town = Town(tmp_path)
+    town.clock.time -= 2 * 86_400  # before the answer
     at = NOW - 86_400 - 60 * 115
-    page = person.http.get("/mijn/verbeteren").text
-    assert f"/mijn/verbeteren/antwoord?at={at}" in page
-    form = person.http.get("/mijn/verbeteren/antwoord", params={"at": str(at)})
-    assert form.text.count(" checked") == 2  # what was answered
-    for other in ("", "1", f"{at + 60}", "9" * 12, "9" * 200, "-1", "²", "1 OR 1=1"):
-        assert person.http.get("/mijn/verbeteren/antwoord", params={"at": other}).status_code == 404
-        assert post(person, "/mijn/verbeteren/antwoord", at=other, safe="1", happy="1").status_code == 404
-    assert post(person, "/mijn/verbeteren/antwoord", at=str(at), safe="1").status_code == 400
-    assert post(person, "/mijn/verbeteren/antwoord", at=str(at), safe="1", happy="1").status_code == 503  # no broker
+    with serving(town.app) as url:
+        person = town.enrol(url)
+        page = person.http.get("/mijn/verbeteren").text
+        assert f"/mijn/verbeteren/antwoord?at={at}" in page
+        form = person.http.get("/mijn/verbeteren/antwoord", params={"at": str(at)})
+        assert form.text.count(" checked") == 2  # what was answered
+        for other in ("", "1", f"{at + 60}", "9" * 12, "9" * 200, "-1", "²", "1 OR 1=1"):
+            assert person.http.get("/mijn/verbeteren/antwoord", params={"at": other}).status_code == 404
+            assert post(person, "/mijn/verbeteren/antwoord", at=other, safe="1", happy="1").status_code == 404
+        assert post(person, "/mijn/verbeteren/antwoord", at=str(at), safe="1").status_code == 400
+        no_broker = post(person, "/mijn/verbeteren/antwoord", at=str(at), safe="1", happy="1")
+        assert no_broker.status_code == 503
+
+
+#: What somebody does after an answer: the form, its fields, and why the answer then cannot be corrected.
+SINCE: Final = {
+    "stopped": ("stoppen", {}, "U doet nu niet mee."),
+    "moved": ("verbeteren", {"district": "WK034401"}, "Na dit antwoord heeft u opnieuw gekozen"),
+    "yes to more": ("keuzes", YES | {"district-index.skin": "yes"}, "Na dit antwoord heeft u opnieuw gekozen"),
+    "no to answers": ("keuzes", {"district-index.heart": "yes"}, "geen ja tegen het bewaren van antwoorden"),
+    "the same again": ("keuzes", YES, ""),
+}
+
+
+def test_a_correction_is_stored_or_said_to_be_refused_as_ingest_judges(tmp_path: Path, broker: Broker) -> None:
+    publisher = registry_for(tmp_path).publisher(broker.url)
+    assert publisher is not None
+    store: ReadingStore = open_store(f"duckdb:///{tmp_path}/readings.duckdb")
+    town = Town(tmp_path, publisher=publisher, own_data=store)
+    town.clock.time = time.time() - 600
+    ingest = Ingest(store=store, broker=broker.url, rejects=tmp_path / "rejects.sqlite", name="correction-test")
+    with publisher, ingest, serving(town.app) as url:
+        ingest.wait_until_ready(20)
+        people = {since: town.enrol(url) for since in SINCE}
+        assert publisher.wait_until_sent(20)
+        until(lambda: ingest.mirror_size() == len(SINCE))
+        town.clock.time += 61
+        for since, person in people.items():
+            form, fields, why = SINCE[since]
+            post(person, "/mijn/antwoord", safe="8", happy="7")
+            until(lambda who=person.pseudonym: store.person(who)[1])  # type: ignore[misc]
+            ((_, given),) = store.person(person.pseudonym)[1]
+            town.clock.time += 61
+            post(person, f"/mijn/{form}", **fields)
+            told = _correct(person, given.at)
+            if not why:
+                assert told.url.path == "/mijn/antwoord/dank"
+                until(lambda who=person.pseudonym: store.person(who)[1][0].report.safe == 2)  # type: ignore[misc]
+            else:
+                assert (told.status_code, why in told.text, "maak bezwaar" in told.text) == (409, True, True), since
+                assert store.person(person.pseudonym)[1][0].report == given
+            # What was said is what ingest's admission says.
+            covers = town.registry.ledger.covered(Purpose.DISTRICT_INDEX, town.clock.time)
+            heard = Heard("WK034403", ReadingsMessage(seq=1, reports=(given,)))
+            assert len(admit([heard], covers, town.clock.time).reports) == (0 if why else 1), since
+    store.close()
+
+
+def _correct(person: Person, at: int) -> httpx.Response:
+    """The answer to the correction; it is offered, by list and form, where it is taken."""
+    path = "/mijn/verbeteren/antwoord"
+    listed, form = person.http.get("/mijn/verbeteren").text, person.http.get(path, params={"at": at})
+    told = post(person, path, at=str(at), safe="2", happy="4")
+    assert (f"{path}?at={at}" in listed, form.status_code) == (told.status_code == 200, told.status_code)
+    assert ("Dit kan wel" in listed) == (told.status_code == 409)
+    return told
 
 
 # Object
