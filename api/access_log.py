@@ -56,7 +56,7 @@ class AccessLog:
                 connection.execute(insert(ACCESS_LOG).values(row))
 
     def record_analytics(self, purpose: Purpose) -> None:
-        """Analytics is about to read what everybody said yes to for a purpose: one line a day, on every own page."""
+        """Analytics is about to read what everybody said yes to for a purpose: one line a day, not counted."""
         today = self._today()
         mine = (ACCESS_LOG.c.day == today) & (ACCESS_LOG.c.role == "analytics")
         query = select(ACCESS_LOG.c.id).where(mine, ACCESS_LOG.c.purpose == purpose.value).limit(1)
@@ -77,15 +77,15 @@ class AccessLog:
         with self._engine.connect() as connection:
             return [PublicEntry(*row) for row in connection.execute(query)]
 
-    def own(self, pseudonym: str, *, since: str = "") -> list[OwnEntry]:
-        """When this volunteer's data was read, oldest day first; the days of analytics from `since` (ISO) on.
+    def own(self, pseudonym: str) -> list[OwnEntry]:
+        """When this volunteer's data was read, oldest day first, with all the days on which analytics ran.
 
         Analytics reads everybody's at once. Whether somebody was covered on such a day, the own choices say.
         """
         what = (ACCESS_LOG.c.day, ACCESS_LOG.c.role, ACCESS_LOG.c.purpose, ACCESS_LOG.c.dataset)
         query = select(*what, func.sum(ACCESS_LOG.c.times)).group_by(*what)
-        everybody = (ACCESS_LOG.c.role == "analytics") & (ACCESS_LOG.c.day >= since)
-        query = query.where((ACCESS_LOG.c.pseudonym == pseudonym) | everybody).order_by(func.min(ACCESS_LOG.c.id))
+        whose = (ACCESS_LOG.c.pseudonym == pseudonym) | (ACCESS_LOG.c.role == "analytics")
+        query = query.where(whose).order_by(func.min(ACCESS_LOG.c.id))
         with self._engine.connect() as connection:
             return [OwnEntry(*row) for row in connection.execute(query)]
 

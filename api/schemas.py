@@ -286,7 +286,7 @@ class AccessOut(Schema):
     role: str = Field(description="Who: volunteer, staff or analytics.")
     purpose: str = Field(description="The stated purpose.")
     dataset: str = Field(description="What was asked.")
-    times: int = Field(description="How often.")
+    times: int = Field(description="How often. Analytics is not counted: 1 is a day on which it ran.")
 
 
 class AccessLogOut(Schema):

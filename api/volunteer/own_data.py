@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import zip_longest
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -91,9 +93,23 @@ def budget_of(parts: Parts, rows: OwnRows) -> Spent:
 
 
 def looks(parts: Parts, pseudonym: str) -> list[OwnEntry]:
-    """Each time that this volunteer's data was read, oldest first, analytics included since the first choice."""
-    first = min(record.at for record in parts.ledger.history(pseudonym) if isinstance(record, ConsentRecord))
-    return parts.access_log.own(pseudonym, since=time_of(first).date().isoformat())
+    """Each time that this volunteer's data was read, oldest first; of analytics the days on which a yes covered it."""
+    choices = [record for record in parts.ledger.history(pseudonym) if isinstance(record, ConsentRecord)]
+    return [
+        entry
+        for entry in parts.access_log.own(pseudonym)
+        if entry.role != "analytics" or _covered_on(entry.day, entry.purpose, choices)
+    ]
+
+
+def _covered_on(day: str, purpose: str, choices: Sequence[ConsentRecord]) -> bool:
+    """Whether one of these choices, oldest first, covered the purpose at some time of a day (ISO, UTC)."""
+    for choice, after in zip_longest(choices, choices[1:]):
+        end = choice.valid_until if after is None else min(choice.valid_until, after.at)
+        first, last = (time_of(at).date().isoformat() for at in (choice.at, end - 1))
+        if choice.stands and purpose in choice.purposes and first <= day <= last:
+            return True
+    return False
 
 
 def readings_csv(rows: OwnRows, language: Language) -> str:

@@ -18,6 +18,7 @@ import wijkpols
 from analytics.budget import Entry
 from api.pacing import PER_HOUR_MAX
 from api.volunteer import own_fhir
+from api.volunteer.own_data import looks
 from contracts.consent import Purpose
 from contracts.ports import ReadingStore, StoredReading
 from contracts.reading import Category, Reading, Reason
@@ -252,12 +253,41 @@ def test_each_look_is_told_by_page_export_staff_and_analytics(tmp_path: Path) ->
             ("volunteer", "own data", 1),
             ("volunteer", "own export", 5),
             ("volunteer", "correction", 1),
-            ("analytics", "district-index", 1),  # once a day, and not from before
+            ("analytics", "district-index", 1),  # one line a day, and not from before
         ]
-        assert "De berekening van de wijkcijfers" in person.http.get("/mijn").text
+        page = person.http.get("/mijn").text
+        assert "<td>De berekening van de wijkcijfers</td><td>Het wijkcijfer</td><td>1 of meer</td>" in page
+        assert "één regel per dag" in page
         public = person.http.get("/v1/access-log").json()["entries"]
         assert {entry["role"] for entry in public} == {"volunteer", "analytics"}
         assert person.pseudonym not in json.dumps(public)
+
+
+def test_analytics_is_told_of_the_days_on_which_a_yes_covered_it(tmp_path: Path) -> None:
+    town = Town(tmp_path)
+    ledger, index = town.registry.ledger, Purpose.DISTRICT_INDEX
+    with serving(town.app) as url:
+        yes, no, other = (
+            town.enrol(url, choices=choices).pseudonym for choices in (None, {}, {"research-profile.heart": "yes"})
+        )
+        for day in range(6):
+            if day == 2:
+                ledger.withdraw(yes, erase=False)
+            if day == 4:
+                ledger.change(yes, {index: (Category.HEART,)})
+            if day == 5:
+                ledger.change(yes, {Purpose.RESEARCH_PROFILE: (Category.HEART,)})
+            assert (yes in ledger.covered(index, town.clock.time)) == (day in (0, 1, 4))
+            town.clock.time += 86_400
+        ledger.change(yes, {index: (Category.HEART,)})
+        town.clock.time += 200 * 86_400
+        assert not ledger.covered(index, town.clock.time)  # over by its time: nobody said so in the ledger yet
+        parts = town.app.state.parts
+        told = {who: [e.day for e in looks(parts, who) if e.role == "analytics"] for who in (yes, no, other)}
+        # The third and the sixth day began with a yes, the fourth did not.
+        days = [f"2026-11-{day}" for day in (23, 24, 25, 27, 28)]
+        assert told == {yes: days, no: [], other: []}
+        assert len([entry for entry in parts.access_log.own(no) if entry.role == "analytics"]) == 7
 
 
 # Another band
