@@ -7,6 +7,7 @@ Codes are LOINC's, units UCUM's. There is no Patient: `subject` carries the pseu
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
@@ -24,6 +25,7 @@ from contracts.ports import StoredReading
 from contracts.reading import MINUTE_S
 
 MEDIA_TYPE: Final = "application/fhir+json"
+_NAMESPACE: Final = uuid.UUID("deffc0c8-d60e-477e-bd03-3661b4729205")
 _CATEGORY: Final = CodeableConcept(
     {
         "coding": [
@@ -55,19 +57,21 @@ _KINDS: Final = (
 
 
 def bundle(pseudonym: str, readings: list[StoredReading], *, now: float) -> Iterator[str]:
-    """The Bundle as JSON, in pieces: an Observation for each minute and kind. Raises FHIRValidationError."""
+    """The Bundle as JSON, in pieces: an Observation for each minute and kind. Raises FHIRValidationError.
+
+    Where nothing was measured there is no `entry`: FHIR's JSON knows no empty array.
+    """
     subject = FHIRReference({"identifier": {"system": "urn:wijkpols:volunteer", "value": pseudonym}})
     frame = Bundle({"type": "collection", "timestamp": _instant(now).as_json()})
-    head = json.dumps(frame.as_json())
-    yield head[:-1] + ', "entry": ['
-    first = True
+    yield json.dumps(frame.as_json())[:-1]
+    before, end = ', "entry": [', "}"
     for _, reading in readings:
         for kind in _KINDS:
             value = getattr(reading, kind.field)
             if value is not None:
-                yield ("" if first else ",\n") + json.dumps(_entry(kind, value, reading.minute, subject))
-                first = False
-    yield "]}"
+                yield before + json.dumps(_entry(kind, value, reading.minute, subject))
+                before, end = ",\n", "]}"
+    yield end
 
 
 def _entry(kind: _Kind, value: float, minute: int, subject: Any) -> Any:
@@ -85,6 +89,8 @@ def _entry(kind: _Kind, value: float, minute: int, subject: Any) -> Any:
     found.valueQuantity.system = "http://unitsofmeasure.org"
     found.valueQuantity.code = kind.ucum
     entry = BundleEntry()
+    name = f"{subject.identifier.value} {minute} {kind.code.coding[0].code}"
+    entry.fullUrl = uuid.uuid5(_NAMESPACE, name).urn  # the same in each export, so that an import can be repeated
     entry.resource = found
     return entry.as_json()
 

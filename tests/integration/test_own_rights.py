@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
+from uuid import UUID
 
 import httpx
 import pytest
@@ -74,10 +75,27 @@ def test_each_kind_has_its_code_and_unit_and_what_was_not_measured_is_absent() -
     found = Bundle(json.loads("".join(own_fhir.bundle("a" * 26, rows, now=NOW))))
     told = [(e.resource.code.coding[0].code, e.resource.valueQuantity.code) for e in found.entry]
     assert told == [("8867-4", "/min"), ("80404-7", "ms")]
-    assert json.loads("".join(own_fhir.bundle("a" * 26, [], now=NOW)))["entry"] == []
+    for nothing in ([], rows[1:]):  # FHIR's JSON knows no empty array
+        assert set(json.loads("".join(own_fhir.bundle("a" * 26, nothing, now=NOW)))) == {
+            "resourceType",
+            "type",
+            "timestamp",
+        }
     rows = [StoredReading("WK034403", Reading(pseudonym="a" * 26, minute=NOW, hr="fast"))]  # type: ignore[arg-type]
     with pytest.raises(FHIRValidationError):
         "".join(own_fhir.bundle("a" * 26, rows, now=NOW))
+
+
+def test_each_entry_has_a_name_of_its_own_that_stays_the_same() -> None:
+    def names(pseudonym: str, *minutes: int) -> list[str]:
+        rows = [StoredReading("WK034403", Reading(pseudonym=pseudonym, minute=m, hr=70.5, sdnn=41.5)) for m in minutes]
+        found = json.loads("".join(own_fhir.bundle(pseudonym, rows, now=NOW)))
+        return [entry["fullUrl"] for entry in found["entry"]]
+
+    mine = names("a" * 26, NOW, NOW + 60)
+    assert mine == names("a" * 26, NOW) + names("a" * 26, NOW + 60)
+    assert len({*mine, *names("b" * 26, NOW, NOW + 60)}) == 8
+    assert all(name == UUID(name).urn and UUID(name).version == 5 for name in mine)
 
 
 # What releases cost
