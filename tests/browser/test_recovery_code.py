@@ -97,3 +97,26 @@ def test_axe_finds_nothing_before_and_after_and_nothing_scrolls_sideways(
             page.locator("form[action='/mijn/herstelcode'] button").click() if name == "shown" else None
             page.goto(f"{site}/mijn/herstelcode")
     assert found == {}
+
+
+@pytest.mark.parametrize("script", [False, True], ids=["without JavaScript", "with it"])
+def test_after_a_log_out_the_back_button_brings_no_own_page_back(
+    browser: Browser, town: Town, site: str, script: bool
+) -> None:
+    person = town.enrol(site)
+    with reader(browser, site, person, java_script_enabled=script) as page:
+        asked: list[str] = []
+        page.goto(f"{site}/mijn")
+        page.goto(f"{site}/mijn/bewijs")
+        page.on("request", lambda request: asked.append(request.method))
+        page.locator("main .crumb a").first.click()
+        page.wait_for_url("**/mijn")
+        asked.clear()
+        page.go_back(wait_until="commit")  # what is brought back loads nothing
+        page.wait_for_url("**/mijn/bewijs", wait_until="commit")
+        assert asked == []  # this browser does keep pages
+        with page.expect_navigation():
+            page.locator(".session button").click()
+        page.go_back(wait_until="commit")
+        page.wait_for_url("**/mijn/inloggen*")
+        assert "Vingerafdruk" not in page.content()
