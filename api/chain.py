@@ -69,7 +69,7 @@ def append(connection: Connection, link: Link, pseudonym: str, body: str) -> Non
 
 
 def verify(connection: Connection) -> ChainFault | None:
-    """Walk the whole chain; the first fault, or None when all is as it was written."""
+    """Walk the whole chain, in one snapshot (registry.snapshot); the first fault, or None: all is as it was written."""
     link, last = Link(1, _GENESIS), dict[str, int]()
     events = connection.execution_options(yield_per=1000).execute(select(CONSENT_EVENTS).order_by(CONSENT_EVENTS.c.seq))
     for row in events:

@@ -24,6 +24,7 @@ from api.erasures import ErasureState, ErasureTotals
 from api.notices import Language, Notices
 from api.outbox import message_out_of
 from api.records import ConsentRecord, Event, Purposes
+from api.registry import snapshot
 from api.tables import (
     BANDS,
     BEARER_TOKENS,
@@ -291,7 +292,7 @@ class Ledger:
 
     def verify(self) -> chain.ChainFault | None:
         """The first place where the ledger is not as it was written, or None."""
-        with self._engine.connect() as connection:
+        with snapshot(self._engine) as connection:
             return chain.verify(connection)
 
     # Inside

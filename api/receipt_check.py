@@ -14,6 +14,7 @@ from sqlalchemy import Engine, func, select
 
 from api import chain
 from api.receipts import Entry, Receipt, Receipts, validator
+from api.registry import snapshot
 from api.tables import CONSENT_EVENTS, META, VOLUNTEERS
 
 _FAULTS_TOLD_MAX: Final = 20
@@ -46,7 +47,7 @@ def check(receipt: Any, *, engine: Engine, receipts: Receipts) -> list[Statement
     except (LookupError, ValidationError):
         return [*found, Statement(False, "record: the event at this place was edited: run 'wijkpols consent verify'")]
     found += _record(receipt, true)
-    with engine.connect() as connection:
+    with snapshot(engine) as connection:
         fault = chain.verify(connection)
         whole = "chain: from its first event to its last as it was written"
         found.append(Statement(fault is None, whole if fault is None else f"chain: was changed at {fault}"))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import delete, select, text, update
+from sqlalchemy import Row, delete, select, text, update
 
-from api import records
+from api import chain, records
 from api.app import Registry
 from api.ledger import Enrolment, ErasureTotals, LedgerRefusal, Refusal
 from api.tables import BANDS, BEARER_TOKENS, CONSENT_CHAIN, CONSENT_EVENTS, VOLUNTEERS
@@ -216,6 +217,23 @@ def filled(registry: Registry) -> None:
         pseudonym = enrol(registry, f"WP-{number:06}").record.principal_id
         registry.ledger.withdraw(pseudonym, erase=True)
     assert registry.ledger.verify() is None
+
+
+def test_choices_that_come_while_it_is_verified_are_no_fault(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(registry)
+    pseudonym = enrol(registry, "WP-000009").record.principal_id
+    judge, withdrawn = chain._fault, []
+
+    def in_the_middle(link: chain.Link, row: Row[Any]) -> str | None:
+        if not withdrawn:
+            withdrawn.append(registry.ledger.withdraw(pseudonym, erase=True))
+        return judge(link, row)
+
+    monkeypatch.setattr(chain, "_fault", in_the_middle)
+    assert registry.ledger.verify() is None
+    assert withdrawn
 
 
 @pytest.mark.parametrize("seq", [1, 3, 6])
