@@ -82,6 +82,22 @@ def record(connection: Connection, link: chain.Link, pseudonym: str, erasure: Er
     return True
 
 
+def agrees(connection: Connection, asked: ConsentRecord, place: int) -> bool:
+    """Whether what the registry says of the erasure that a choice asked for is what the chain says of it."""
+    row = connection.execute(select(ERASURES).where(ERASURES.c.revision == place)).one_or_none()
+    if row is None or not asked.erase:
+        return (row is None) is not asked.erase
+    events = select(CONSENT_EVENTS.c.body).where(
+        CONSENT_EVENTS.c.pseudonym == asked.principal_id, CONSENT_EVENTS.c.seq > place
+    )
+    told = (_erased(body) for body in connection.scalars(events.order_by(CONSENT_EVENTS.c.seq)))
+    done = next((one for one in told if one is not None and one.asked_by >= place), None)
+    if row.asked_at != asked.at or done is None:
+        return bool(row.asked_at == asked.at and row.erased_at is None)
+    counts = (done.readings, done.reports) if done.asked_by == place else (0, 0)  # done with a later one: see `record`
+    return bool((row.erased_at, row.readings, row.reports) == (done.erased_at, *counts))
+
+
 def under_way(connection: Connection, pseudonym: str) -> bool:
     """Whether the store is at an erasure of this volunteer."""
     query = select(ERASURES.c.revision).where(ERASURES.c.pseudonym == pseudonym, ERASURES.c.erased_at.is_(None))
@@ -126,6 +142,14 @@ def _choice(body: str) -> ConsentRecord | None:
     except msgspec.DecodeError:  # edited behind the ledger's back: `consent verify` says where
         return None
     return record if isinstance(record, ConsentRecord) else None
+
+
+def _erased(body: str) -> ErasureRecord | None:
+    try:
+        record = records.parse(body)
+    except msgspec.DecodeError:
+        return None
+    return record if isinstance(record, ErasureRecord) else None
 
 
 def _lasted(asked_at: int, erased_at: float) -> float:

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from jsonschema import ValidationError  # type: ignore[import-untyped]
 from sqlalchemy import Engine, func, select
 
-from api import chain
+from api import chain, erasures
 from api.receipts import Entry, Receipt, Receipts, validator
 from api.registry import snapshot
 from api.tables import CONSENT_EVENTS, META, VOLUNTEERS
@@ -60,9 +60,10 @@ def check(receipt: Any, *, engine: Engine, receipts: Receipts) -> list[Statement
         query = select(VOLUNTEERS.c.last_event).where(VOLUNTEERS.c.pseudonym == entry.record.principal_id)
         last = connection.scalar(query)
         newest = connection.scalar(select(func.max(CONSENT_EVENTS.c.seq)))
+        agrees = erasures.agrees(connection, entry.record, entry.place)
     found.append(_state(entry, last, newest, receipts))
-    if "erasure" in true or "erasure" in receipt:
-        found.append(_erasure(receipt, true.get("erasure", {})))
+    if "erasure" in true or "erasure" in receipt or not agrees:
+        found.append(_erasure(receipt, true.get("erasure", {}), agrees))
     return found
 
 
@@ -92,8 +93,10 @@ def _state(entry: Entry, last: int | None, newest: int | None, receipts: Receipt
     return Statement(True, f"state: no longer the last word; event {last} says {follower.record.event.value}")
 
 
-def _erasure(receipt: Receipt, now: dict[str, Any]) -> Statement:
+def _erasure(receipt: Receipt, now: dict[str, Any], agrees: bool) -> Statement:
     said = receipt.get("erasure", {})
+    if not agrees:
+        return Statement(False, "erasure: the registry says other than the chain")
     if now and said == now:
         return Statement(True, "erasure: done" if "erasedAt" in now else "erasure: asked for, and under way")
     if now and said == {"askedAt": now["askedAt"]}:

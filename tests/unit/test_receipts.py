@@ -18,8 +18,10 @@ from api.app import Registry
 from api.receipt_check import Statement, check
 from api.receipts import Receipts, schema
 from api.records import ConsentRecord, parse
+from contracts.consent import Purpose
+from contracts.reading import Category
 from contracts.wire import Erasure
-from tests.api_support import BAND_KEY, CHOICES, ManualClock
+from tests.api_support import BAND_KEY, CHOICES, NOW, ManualClock
 from tests.registrykit.databases import url_of, without_guards
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -165,6 +167,36 @@ def test_a_true_receipt_holds_in_every_statement_and_so_does_an_older_one(
     newer = receipts.last(receipt["record"]["principal"]["principalId"])
     assert newer["erasure"]["readings"] == 3
     assert all(statement.holds for statement in statements(registry, receipts, newer))
+
+
+def erasure_told(registry: Registry, receipts: Receipts, place: int) -> str:
+    entry = receipts.at(place)
+    assert entry is not None
+    found = statements(registry, receipts, receipts.of(entry, created=NOW + 9_000))
+    return next(statement.told for statement in found if statement.told.startswith("erasure"))
+
+
+def test_an_erasure_that_the_chain_does_not_know_is_not_so(
+    registry: Registry, receipts: Receipts, clock: ManualClock
+) -> None:
+    pseudonym = enrolled(registry)
+    registry.ledger.change(pseudonym, {Purpose.DISTRICT_INDEX: (Category.HEART,)}, erase=True)
+    clock.time += 9
+    registry.ledger.withdraw(pseudonym, erase=True)
+    assert {erasure_told(registry, receipts, place) for place in (2, 3)} == {"erasure: asked for, and under way"}
+    forged = "UPDATE erasures SET erased_at = 4000000000, readings = 4711, reports = 12 WHERE revision = 3"
+    with registry.engine.begin() as connection:
+        connection.execute(text(forged))
+    assert erasure_told(registry, receipts, 3) == "erasure: the registry says other than the chain"
+    with registry.engine.begin() as connection:
+        connection.execute(text("UPDATE erasures SET erased_at = NULL, readings = NULL, reports = NULL"))
+    done = Erasure(revision=3, readings=3, reports=1, asked_at=int(clock.time), erased_at=clock.time + 4.25)
+    assert registry.ledger.record_erasure(pseudonym, done)  # the first one is done with it
+    assert {erasure_told(registry, receipts, place) for place in (2, 3)} == {"erasure: done"}
+    with registry.engine.begin() as connection:
+        connection.execute(text(forged))
+    assert erasure_told(registry, receipts, 3) == "erasure: the registry says other than the chain"
+    assert registry.ledger.verify() is None
 
 
 def test_a_receipt_that_is_made_in_the_second_of_the_choice_is_not_from_before_it(
