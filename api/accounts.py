@@ -144,6 +144,12 @@ class Accounts:
         with self._engine.begin() as connection:
             connection.execute(delete(WEB_SESSIONS).where(WEB_SESSIONS.c.hash == session_hash(token)))
 
+    def close_others(self, pseudonym: str, token: str) -> None:
+        """End all of this volunteer's sessions but this one: another device of theirs may be somebody else's now."""
+        others = (WEB_SESSIONS.c.pseudonym == pseudonym) & (WEB_SESSIONS.c.hash != session_hash(token))
+        with self._engine.begin() as connection:
+            connection.execute(delete(WEB_SESSIONS).where(others))
+
     # Inside
 
     def _kept(self, pseudonym: str | None) -> tuple[str, str]:

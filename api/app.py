@@ -47,6 +47,7 @@ from api.receipts import Receipts
 from api.recoveries import Recoveries
 from api.registry import open_registry
 from api.renewals import Renewals
+from api.retention import Retention
 from api.settings import Settings, read_settings
 from api.shown_once import ShownOnce
 from api.sources import ReleaseSource
@@ -126,6 +127,7 @@ class Registry:
         self.notices = Notices()
         self.renewals = Renewals(self.engine, clock=clock, notices=self.notices)
         self.renewals.hold_texts()
+        self.retention = Retention(self.engine, clock=clock)
         self.accounts = Accounts(self.engine, clock=clock)
         self.districts = Districts(self.engine)
         self.access_log = AccessLog(self.engine, clock=clock)
@@ -156,7 +158,7 @@ class Registry:
             outbox=self.outbox,
             client_id=client_id,
             seen=GatewaysSeen(self.engine),
-            renewals=self.renewals,
+            sweeps=(self.renewals.sweep, self.retention.sweep),
         )
 
 

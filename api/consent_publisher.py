@@ -13,7 +13,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
@@ -30,7 +30,6 @@ from api.band_stops import BandStops
 from api.gateways_seen import GatewaysSeen
 from api.ledger import Ledger
 from api.outbox import Addressed, ConsentOutbox
-from api.renewals import Renewals
 from contracts import wire
 from contracts.broker_url import BrokerAddress
 from contracts.reading import SelfReport
@@ -69,14 +68,14 @@ class ConsentPublisher:
         outbox: ConsentOutbox,
         client_id: str,
         seen: GatewaysSeen,
-        renewals: Renewals | None = None,
+        sweeps: Sequence[Callable[[], object]] = (),
     ) -> None:
         self._address = address
         self._ledger = ledger
         self._stops = stops
         self._outbox = outbox
         self._seen = seen
-        self._renewals = renewals
+        self._sweeps = sweeps  # once a minute each
         self._swept = -_SWEEP_SECONDS
         self._report_numbers = itertools.count(time.time_ns() // 1_000_000)  # rises over restarts, too
         self._refused: deque[int] = deque(maxlen=_REFUSED_MAX)  # message ids that the broker did not take
@@ -251,9 +250,11 @@ class ConsentPublisher:
             self._stopping.wait(_LOOK_SECONDS)
 
     def _sweep(self) -> None:
-        if self._renewals is not None and time.monotonic() - self._swept >= _SWEEP_SECONDS:
-            self._renewals.sweep()
-            self._swept = time.monotonic()
+        if time.monotonic() - self._swept < _SWEEP_SECONDS:
+            return
+        for sweep in self._sweeps:
+            sweep()
+        self._swept = time.monotonic()
 
     def _note_gateways(self) -> None:
         self._seen.note(self.gateways())

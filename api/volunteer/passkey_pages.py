@@ -49,7 +49,8 @@ def keep(visit: Visit) -> Response:
 
 def remove(visit: Visit) -> Response:
     """Forget one: it opens nothing from now on."""
-    visit.parts.passkeys.remove(visit.pseudonym, visit.fields.get("number", ""))
+    if visit.parts.passkeys.remove(visit.pseudonym, visit.fields.get("number", "")):
+        visit.parts.accounts.close_others(visit.pseudonym, visit.token)
     return visit.go("/mijn/passkeys")
 
 

@@ -99,6 +99,7 @@ def next_band(visit: Visit) -> Response:
         if refusal.reason is Refusal.CLAIM:
             failed(visit, code, "enrol")
         return _band(visit, [_FAULTS[refusal.reason]], status=403 if refusal.reason is Refusal.CLAIM else 409)
+    visit.parts.accounts.close_others(visit.pseudonym, visit.token)
     visit.parts.consent_changed()
     return visit.go("/mijn/band/klaar")
 

@@ -244,10 +244,14 @@ def test_a_lost_device_is_removed_and_recovery_words_end_all_passkeys(device: De
     person = with_passkey(device, site, town)
     page = person.http.get("/mijn/passkeys").text
     number = page.split('name="number" value="')[1].split('"')[0]
-    other = town.enrol(site)
+    accounts, other = town.app.state.parts.accounts, town.enrol(site)
+    lost = accounts.open(person.pseudonym)
     other.http.post("/mijn/passkeys/weg", data={"csrf": csrf_of_page(other), "number": number})
     assert len(town.app.state.parts.passkeys.of(person.pseudonym)) == 1  # not by somebody else
+    assert accounts.pseudonym_of(lost) == person.pseudonym
     person.http.post("/mijn/passkeys/weg", data={"csrf": csrf_of_page(person), "number": number})
+    assert accounts.pseudonym_of(lost) is None  # the device that is lost may have been logged in
+    assert person.http.get("/mijn/passkeys").url.path == "/mijn/passkeys"
     device.hold_back()
     device.page.goto(f"{site}/mijn/passkey")
     assert send(device, site, device.answer()) == 403

@@ -314,7 +314,10 @@ def test_analytics_is_told_of_the_days_on_which_a_yes_covered_it(tmp_path: Path)
 def test_a_lost_band_is_left_for_a_new_one_with_everything(town: Town, url: str) -> None:
     person = town.enrol(url)
     new = town.code()
+    accounts = town.app.state.parts.accounts
+    elsewhere = accounts.open(person.pseudonym)  # on the phone that was lost with the band, say
     answer = post(person, "/mijn/band", code=new)
+    assert accounts.pseudonym_of(elsewhere) is None
     assert (answer.status_code, answer.url.path) == (200, "/mijn/band/klaar")
     assert town.registry.ledger.wearer_of(new) == person.pseudonym
     assert "120 minuten" in person.http.get("/mijn").text
