@@ -85,15 +85,19 @@ def record(connection: Connection, link: chain.Link, pseudonym: str, erasure: Er
 def agrees(connection: Connection, asked: ConsentRecord, place: int) -> bool:
     """Whether what the registry says of the erasure that a choice asked for is what the chain says of it."""
     row = connection.execute(select(ERASURES).where(ERASURES.c.revision == place)).one_or_none()
-    if row is None or not asked.erase:
-        return (row is None) is not asked.erase
-    events = select(CONSENT_EVENTS.c.body).where(
-        CONSENT_EVENTS.c.pseudonym == asked.principal_id, CONSENT_EVENTS.c.seq > place
-    )
-    told = (_erased(body) for body in connection.scalars(events.order_by(CONSENT_EVENTS.c.seq)))
-    done = next((one for one in told if one is not None and one.asked_by >= place), None)
-    if row.asked_at != asked.at or done is None:
-        return bool(row.asked_at == asked.at and row.erased_at is None)
+    mine = select(CONSENT_EVENTS.c.seq, CONSENT_EVENTS.c.body).where(CONSENT_EVENTS.c.pseudonym == asked.principal_id)
+    wished, done = False, None  # by the choice before this one; what closed this one
+    for seq, body in connection.execute(mine.order_by(CONSENT_EVENTS.c.seq)):
+        one = _event(body)
+        if isinstance(one, ConsentRecord) and seq < place:
+            wished = one.erase
+        elif isinstance(one, ErasureRecord) and seq > place and one.asked_by >= place:
+            done = one
+            break
+    if row is None:  # what follows a choice that wished it carries the wish on, and has no erasure of its own
+        return not asked.erase or wished
+    if not asked.erase or row.asked_at != asked.at or done is None:
+        return bool(asked.erase and row.asked_at == asked.at and row.erased_at is None)
     counts = (done.readings, done.reports) if done.asked_by == place else (0, 0)  # done with a later one: see `record`
     return bool((row.erased_at, row.readings, row.reports) == (done.erased_at, *counts))
 
@@ -137,19 +141,15 @@ def done_at(asked_at: int, erased_at: float) -> float:
 
 
 def _choice(body: str) -> ConsentRecord | None:
-    try:
-        record = records.parse(body)
-    except msgspec.DecodeError:  # edited behind the ledger's back: `consent verify` says where
-        return None
+    record = _event(body)
     return record if isinstance(record, ConsentRecord) else None
 
 
-def _erased(body: str) -> ErasureRecord | None:
+def _event(body: str) -> ConsentRecord | ErasureRecord | None:
     try:
-        record = records.parse(body)
-    except msgspec.DecodeError:
+        return records.parse(body)
+    except msgspec.DecodeError:  # edited behind the ledger's back: `consent verify` says where
         return None
-    return record if isinstance(record, ErasureRecord) else None
 
 
 def _lasted(asked_at: int, erased_at: float) -> float:

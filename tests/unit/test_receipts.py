@@ -199,6 +199,28 @@ def test_an_erasure_that_the_chain_does_not_know_is_not_so(
     assert registry.ledger.verify() is None
 
 
+def test_a_choice_that_repeats_a_wish_to_erase_has_no_erasure_of_its_own_and_one_that_lost_it_is_not_so(
+    registry: Registry, receipts: Receipts
+) -> None:
+    pseudonym = enrolled(registry)
+    registry.ledger.change(pseudonym, {Purpose.DISTRICT_INDEX: (Category.HEART,)}, erase=True)
+    again = registry.ledger.change(pseudonym, {})  # no to more, while the store is at it
+    assert again.erase
+    done = Erasure(revision=2, readings=3, reports=1, asked_at=again.at, erased_at=again.at + 4.0)
+    for event in ("repeated", "erased", "withdrawn"):
+        if event == "erased":
+            assert registry.ledger.record_erasure(pseudonym, done)
+        elif event == "withdrawn":
+            registry.ledger.change(pseudonym, CHOICES)
+            registry.ledger.withdraw(pseudonym, erase=False)
+        last = receipts.last(pseudonym)
+        assert "erasure" not in last, event
+        assert [one.told for one in statements(registry, receipts, last) if not one.holds] == []
+    with registry.engine.begin() as connection:
+        connection.execute(text("DELETE FROM erasures"))
+    assert erasure_told(registry, receipts, 2) == "erasure: the registry says other than the chain"
+
+
 def test_a_receipt_that_is_made_in_the_second_of_the_choice_is_not_from_before_it(
     registry: Registry, receipts: Receipts, clock: ManualClock
 ) -> None:
